@@ -1,0 +1,92 @@
+"""Run AlexNet's trained convolutions over the photograph, and draw what comes out of them."""
+
+from stages.core.numerics import torch
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from stages import paths
+from stages.core.alexnet import alexnet, normalized
+from stages.core.command import run
+from stages.core.figures import ColourMap, Grid, draw_grids, middle, save_figure
+from stages.core.files import new_file, write_csv
+from stages.core.params import Params, read_params
+from stages.core.photo import read_photo
+from stages.core.tensors import save_tensors
+
+FIRST = 64  # maps that are drawn
+COLUMNS = 8
+CONV1, CONV1_RELU, CONV2_POOL = 0, 1, 5  # indices of layers of `features`
+
+
+class AlexNetMapsParams(Params):
+    normalize: bool
+    cmap: ColourMap
+
+
+def draw_filters(kernels: np.ndarray, cmap: str) -> Figure:
+    """The kernels of the first convolution (64 × 3 × 11 × 11) in colour, zero as middle grey."""
+    tiles = kernels.transpose(0, 2, 3, 1)
+    largest = max(map(abs, middle(tiles)))
+    heading = (
+        "64 filters of 3 × 11 × 11: red, green and blue show the weights of the three channels"
+    )
+    grid = Grid(heading, tiles, COLUMNS, zoom=10)
+    title = "AlexNet's first convolution"
+    return draw_grids(title, [grid], (-largest, largest), cmap, unit="weight")
+
+
+def draw_maps(title: str, maps: torch.Tensor, cmap: str) -> Figure:
+    """The first 64 feature maps of 1 × channels × height × width."""
+    _, channels, height, width = maps.shape
+    tiles = maps[0, :FIRST].numpy()
+    which = f"The first {FIRST} of {channels}" if channels > FIRST else f"{channels}"
+    heading = f"{which} feature maps, {height} × {width} each"
+    grid = Grid(heading, tiles, COLUMNS, zoom=max(1, 157 // width))
+    return draw_grids(title, [grid], middle(tiles), cmap, unit="activation")
+
+
+@torch.inference_mode()
+def main() -> None:
+    params = read_params(paths.PARAMS, "alexnet_maps", AlexNetMapsParams)
+    photo = read_photo(paths.PHOTO)
+    model = alexnet(paths.ALEXNET)
+    with new_file(paths.ALEXNET_MAPS / "architecture.txt") as file:
+        file.write(f"{model}\n".encode())
+
+    x = normalized(photo) if params.normalize else photo
+    outputs = []
+    for layer in model.features:
+        x = layer(x.clone())  # the ReLUs work in place
+        outputs.append(x)
+    save_tensors({"features": x.numpy()}, paths.ALEXNET_MAPS / "features.safetensors")
+    write_csv(
+        paths.ALEXNET_MAPS / "shapes.csv",
+        ("layer", "kind", "output", "parameters"),
+        (
+            (
+                f"features.{index}",
+                type(layer).__name__,
+                "x".join(map(str, output.shape)),
+                sum(parameter.numel() for parameter in layer.parameters()),
+            )
+            for index, (layer, output) in enumerate(zip(model.features, outputs, strict=True))
+        ),
+    )
+    kernels = model.features[CONV1].weight.numpy()
+    figures = {
+        "filters": draw_filters(kernels, params.cmap),
+        "conv1": draw_maps("After AlexNet's first convolution", outputs[CONV1], params.cmap),
+        "conv1_relu": draw_maps(
+            "After AlexNet's first convolution and its ReLU", outputs[CONV1_RELU], params.cmap
+        ),
+        "conv2_pool": draw_maps(
+            "After AlexNet's second convolution, ReLU and pooling", outputs[CONV2_POOL], params.cmap
+        ),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, paths.ALEXNET_MAPS / f"{name}.png")
+
+
+if __name__ == "__main__":
+    run(main)

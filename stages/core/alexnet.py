@@ -1,0 +1,34 @@
+"""AlexNet with its trained convolutions (Krizhevsky, "One weird trick for parallelizing
+convolutional neural networks", 2014, in torchvision's version)."""
+
+from pathlib import Path
+
+from stages.core.numerics import torch
+
+from torchvision.models import AlexNet
+
+from stages.core.tensors import load_tensors
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue
+
+
+def alexnet(features: Path) -> AlexNet:
+    """The network in evaluation mode, `features` loaded from a file of its state dict.
+
+    The classifier stays on the meta device: it has shapes, but no numbers, and 58 million random
+    ones take no time.
+    """
+    with torch.device("meta"):
+        model = AlexNet()
+    tensors = {
+        name.removeprefix("features."): torch.from_numpy(array)
+        for name, array in load_tensors(features).items()
+    }
+    model.features.load_state_dict(tensors, assign=True)
+    return model.eval()
+
+
+def normalized(images: torch.Tensor) -> torch.Tensor:
+    """Images N × 3 × height × width in [0, 1], less ImageNet's mean, over its deviation."""
+    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, DEVIATION))
+    return (images - mean) / deviation

@@ -1,0 +1,154 @@
+"""Figures: grids of tiles drawn pixel by pixel, and how every figure is saved.
+
+A grid of feature maps or weights is one array in which each tile has its place. It is drawn one
+array element to one pixel of the picture, so nothing is resampled, and it costs one image instead
+of one set of axes for each tile.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from pydantic import AfterValidator
+
+from stages.core.files import new_file
+
+matplotlib.rcdefaults()  # a matplotlibrc of the user's must not change the bytes
+
+DPI = 128  # a power of two: pixels / DPI inches are exactly so many pixels again
+SMALL, MEDIUM, LARGE = (pixels * 72 / DPI for pixels in (12, 15, 20))  # sizes of text, points
+
+# All in pixels.
+MARGIN = 24  # around everything
+GAP = 4  # between tiles
+LABEL = 15  # above a tile
+HEADING = 26  # above a grid
+TITLE = 36
+BAR = 14  # width of the colour bar
+NUMBERS = 90  # beside the colour bar
+CHARACTER = 7.8  # width of a heading's letter, about
+
+
+def colour_map(name: str) -> str:
+    if name not in matplotlib.colormaps:
+        raise ValueError("it should be one of matplotlib's colour maps: gray, viridis, cividis, …")
+    return name
+
+
+ColourMap = Annotated[str, AfterValidator(colour_map)]
+
+
+class Grid(NamedTuple):
+    """Tiles in rows of `columns`, each element a square of `zoom` × `zoom` pixels.
+
+    `tiles` is N × height × width, or N × height × width × 3 for red, green and blue. Each tile has
+    its label above it: its number, counted from 0, where there are no other `labels`.
+    """
+
+    heading: str
+    tiles: np.ndarray
+    columns: int
+    zoom: int
+    labels: Sequence[str] | None = None
+
+    @property
+    def rows(self) -> int:
+        return -(-len(self.tiles) // self.columns)
+
+    @property
+    def pitch(self) -> tuple[int, int]:
+        """Pixels from a tile to the one below it and to the one beside it."""
+        height, width = self.tiles.shape[1:3]
+        return height * self.zoom + GAP + LABEL, width * self.zoom + GAP
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels, without the heading."""
+        down, across = self.pitch
+        return self.rows * down - GAP, self.columns * across - GAP
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Row and column, in pixels, of the upper left corner of a tile."""
+        row, column = divmod(index, self.columns)
+        down, across = self.pitch
+        return row * down + LABEL, column * across
+
+
+def middle(values: np.ndarray) -> tuple[float, float]:
+    """Limits of a colour scale that leave out the lowest and the highest half per cent."""
+    outer = values.size // 200
+    ordered = np.sort(values, axis=None)
+    return ordered[outer].item(), ordered[-1 - outer].item()
+
+
+def compose(grid: Grid) -> np.ndarray:
+    """The whole grid as one array, NaN between the tiles."""
+    height, width = (extent * grid.zoom for extent in grid.tiles.shape[1:3])
+    canvas = np.full((*grid.size, *grid.tiles.shape[3:]), np.nan, np.float32)
+    for index, tile in enumerate(grid.tiles):
+        top, left = grid.place(index)
+        zoomed = tile.repeat(grid.zoom, axis=0).repeat(grid.zoom, axis=1)
+        canvas[top : top + height, left : left + width] = zoomed
+    return canvas
+
+
+def draw_grids(
+    title: str, grids: Sequence[Grid], limits: tuple[float, float], cmap: str, unit: str
+) -> Figure:
+    """Grids under one another, beside the one colour scale that all their tiles share.
+
+    The scale runs from one of the `limits` to the other; its bar ends in a point where tiles have
+    values beyond. Red, green and blue tiles show each of the three on that scale.
+    """
+    inner = max(max(grid.size[1], round(CHARACTER * len(grid.heading))) for grid in grids)
+    width = MARGIN + inner + MARGIN + BAR + NUMBERS
+    height = MARGIN + TITLE + sum(HEADING + grid.size[0] + MARGIN for grid in grids)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    text = partial(figure.text, transform=None, va="top")  # placed by pixels, from below
+    text(MARGIN, height - MARGIN, title, fontsize=LARGE)
+
+    scale = ScalarMappable(Normalize(*limits), cmap)
+    top = MARGIN + TITLE
+    for grid in grids:
+        text(MARGIN, height - top, grid.heading, fontsize=MEDIUM)
+        top += HEADING
+        canvas = compose(grid)
+        if grid.tiles.ndim == 4:
+            canvas = np.nan_to_num(np.clip(scale.norm(canvas), 0, 1), nan=1)
+        bottom = height - top - grid.size[0]
+        figure.figimage(canvas, MARGIN, bottom, norm=scale.norm, cmap=scale.cmap, origin="upper")
+        for index in range(len(grid.tiles)):
+            y, x = grid.place(index)
+            label = grid.labels[index] if grid.labels else index
+            text(MARGIN + x, height - top - y + LABEL, label, fontsize=SMALL)
+        top += grid.size[0] + MARGIN
+
+    low, high = min(grid.tiles.min() for grid in grids), max(grid.tiles.max() for grid in grids)
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}
+    length = min(360, height - 2 * MARGIN - TITLE - HEADING)
+    bar = figure.add_axes(
+        (
+            (MARGIN + inner + MARGIN) / width,
+            (height - MARGIN - TITLE - HEADING - length) / height,
+            BAR / width,
+            length / height,
+        )
+    )
+    figure.colorbar(
+        scale, cax=bar, extend=extend.get((low < limits[0], high > limits[1]), "neither")
+    )
+    bar.tick_params(labelsize=SMALL)
+    bar.set_ylabel(unit, fontsize=SMALL)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG that says nothing of the program that made it."""
+    with new_file(path) as file:
+        figure.savefig(file, format="png", metadata={"Software": None})

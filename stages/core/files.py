@@ -1,0 +1,38 @@
+"""Writing files that are either whole or not there."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file for binary writing; it takes its name `path` only once it is whole.
+
+    A failure, a full disk among them, leaves what was there before. So does writing: an old file
+    that DVC linked to its cache is replaced, not written through.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write a table; floats with as many digits as it takes to read the same number back."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(header)
+    table.writerows(rows)
+    with new_file(path) as file:
+        file.write(text.getvalue().encode())

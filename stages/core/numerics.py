@@ -1,0 +1,23 @@
+"""The settings under which torch gives the same bytes on every x86-64 processor with AVX2.
+
+Whoever needs torch imports it from here: `from stages.core.numerics import torch`. The settings
+work only when they come first, so a torch that is there already is an error.
+"""
+
+import os
+import sys
+
+if "torch" in sys.modules:
+    raise ImportError("torch was imported before stages.core.numerics, too late to pin its results")
+
+os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
+os.environ["MKL_CBWR"] = "COMPATIBLE"  # with AVX2 here, Intel and AMD differ
+os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+os.environ["OMP_NUM_THREADS"] = "1"  # the order of a sum follows the number of threads
+
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+torch.backends.mkldnn.enabled = False  # for small convolutions PyTorch's own are faster
+
+__all__ = ["torch"]

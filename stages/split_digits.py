@@ -1,0 +1,59 @@
+"""Split MNIST into the images to train on, to validate on and to test on."""
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from stages import paths
+from stages.core.command import InputError, run
+from stages.core.idx import read_idx
+from stages.core.params import Params, read_params
+from stages.core.tensors import save_tensors
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class SplitParams(Params):
+    train: Count
+    val: Count
+    test: Count
+
+
+def read_digits(part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (uint8, N × 28 × 28) and labels (uint8, N) of MNIST's `part`, "train" or "t10k"."""
+    images = read_idx(paths.MNIST / f"{part}-images-idx3-ubyte", ndim=3)
+    labels = read_idx(paths.MNIST / f"{part}-labels-idx1-ubyte", ndim=1)
+    if len(images) != len(labels):
+        raise InputError(f"{paths.MNIST}: {part} has {len(images)} images, {len(labels)} labels")
+    return images, labels
+
+
+def main() -> None:
+    params = read_params(paths.PARAMS, "digits", SplitParams)
+    train_images, train_labels = read_digits("train")
+    test_images, test_labels = read_digits("t10k")
+    end = params.train + params.val
+    if end > len(train_images):
+        raise InputError(
+            f"{paths.PARAMS}: digits.train + digits.val is {end:,}; "
+            f"MNIST has {len(train_images):,} training images"
+        )
+    if params.test > len(test_images):
+        raise InputError(
+            f"{paths.PARAMS}: digits.test is {params.test:,}; "
+            f"MNIST has {len(test_images):,} test images"
+        )
+    tensors = {
+        "train_images": train_images[: params.train],
+        "train_labels": train_labels[: params.train].astype(np.int64),
+        "val_images": train_images[params.train : end],
+        "val_labels": train_labels[params.train : end].astype(np.int64),
+        "test_images": test_images[: params.test],
+        "test_labels": test_labels[: params.test].astype(np.int64),
+    }
+    save_tensors(tensors, paths.DIGITS)
+
+
+if __name__ == "__main__":
+    run(main)

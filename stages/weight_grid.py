@@ -1,0 +1,73 @@
+"""Draw the weights of a trained classifier: a tile for each digit, hidden unit, or kernel."""
+
+import math
+
+import numpy as np
+
+from stages import paths
+from stages.core.command import run
+from stages.core.figures import ColourMap, Grid, draw_grids, save_figure
+from stages.core.params import Params, read_params
+from stages.core.tensors import load_tensors
+
+WIDTH = 720  # pixels, about, of a grid of digits
+
+
+class WeightGridParams(Params):
+    cmap: ColourMap
+
+
+def digit_grid(heading: str, weight: np.ndarray, columns: int) -> Grid:
+    """A tile of 28 × 28 for each row of a linear layer's weight, N × 784."""
+    return Grid(
+        heading,
+        weight.reshape(-1, 28, 28),
+        columns,
+        zoom=max(1, min(5, WIDTH // (28 * columns))),
+    )
+
+
+def kernel_grid(heading: str, weight: np.ndarray) -> Grid:
+    """A row for each output of a convolution's weight, outputs × inputs × height × width.
+
+    With a single input the tiles stand side by side in one row.
+    """
+    outputs, inputs, height, width = weight.shape
+    labels = [f"{i} → {o}" for o in range(outputs) for i in range(inputs)]
+    columns = inputs if inputs > 1 else outputs
+    return Grid(heading, weight.reshape(-1, height, width), columns, zoom=32, labels=labels)
+
+
+def grids(model: str, weights: dict[str, np.ndarray]) -> tuple[str, list[Grid]]:
+    """The figure's title and its grids."""
+    match model:
+        case "logistic":
+            heading = "For each digit, the weight of every pixel: light speaks for it, dark against"
+            return "Logistic regression", [digit_grid(heading, weights["layer.weight"], columns=5)]
+        case "mlp":
+            weight = weights["layer1.weight"]
+            title = f"MLP: {len(weight)} hidden units"
+            heading = (
+                "For each hidden unit, the weight of every pixel: light excites, dark inhibits"
+            )
+            return title, [digit_grid(heading, weight, columns=math.isqrt(len(weight)))]
+        case "cnn":
+            first = "conv1: one input channel → 4 output channels"
+            second = "conv2: 4 input channels → 8 output channels, a row each"
+            return "CNN: the 3 × 3 kernels of both convolutions", [
+                kernel_grid(first, weights["conv1.weight"]),
+                kernel_grid(second, weights["conv2.weight"]),
+            ]
+    raise KeyError(model)
+
+
+def main(model: str) -> None:
+    params = read_params(paths.PARAMS, "weight_grid", WeightGridParams)
+    title, rows = grids(model, load_tensors(paths.weights(model)))
+    largest = max(np.abs(grid.tiles).max() for grid in rows)
+    figure = draw_grids(title, rows, (-largest, largest), params.cmap, unit="weight")
+    save_figure(figure, paths.figure(model, "weights"))
+
+
+if __name__ == "__main__":
+    run(main, models=paths.MODELS)
