@@ -1,0 +1,35 @@
+# make repro    set everything up and run what changed of the pipeline
+# make test     set everything up and run the tests
+# make lint     check style and formatting
+# make lock     pin every dependency anew, with hashes
+
+PYTHON ?= python3.11
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: repro test lint lock
+
+repro: .venv/installed
+	dvc repro
+
+test: .venv/installed-test
+	pytest
+
+lint: .venv/installed-test
+	ruff check
+	ruff format --check
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	pip install --require-hashes -r requirements.txt
+	touch $@
+
+.venv/installed-test: tests/requirements.txt .venv/installed
+	pip install --require-hashes -r tests/requirements.txt
+	touch $@
+
+LOCK = uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28 pyproject.toml
+
+lock: .venv/installed-test
+	$(LOCK) --output-file requirements.txt
+	$(LOCK) --extra test --constraint requirements.txt --output-file tests/requirements.txt

@@ -1,0 +1,78 @@
+"""What tests share: the pipeline, run once in a copy of the project, and ways to run it again."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from stages.core.numerics import torch  # noqa: F401  before any test imports torch
+
+import pytest
+
+from stages.core.command import run
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def execute(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run a command with this environment's Python and dvc first on the path."""
+    return subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT | environment, capture_output=True, text=True
+    )
+
+
+def copy_project(folder: Path) -> Path:
+    """The files that git knows or would add, as they are now, in a repository of their own."""
+    files = execute(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z").stdout
+    for name in filter(None, files.split("\0")):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    for command in (
+        "git init -q",
+        "git config user.name Test",
+        "git config user.email test@example.org",
+        "git add -A",
+        "git commit -qm start",
+    ):
+        execute(folder, *command.split()).check_returncode()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which `dvc repro` ran once, from the sources. Not to be changed."""
+    folder = copy_project(tmp_path_factory.mktemp("pipeline"))
+    result = execute(folder, "dvc", "repro")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.fixture
+def project(pipeline: Path, tmp_path: Path) -> Path:
+    """A copy of the project after `dvc repro`, to be changed; it shares the pipeline's cache."""
+    folder = tmp_path / "project"
+    shutil.copytree(pipeline, folder, ignore=shutil.ignore_patterns("cache", "tmp"))
+    execute(folder, "dvc", "cache", "dir", "--local", str(pipeline / ".dvc/cache"))
+    return folder
+
+
+@pytest.fixture
+def failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[[ModuleType, str], str]:
+    """Run a stage that must fail; its message, after exit status 1 and with no output written."""
+
+    def fail(stage: ModuleType, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [stage.__name__, *arguments])
+        with pytest.raises(SystemExit) as caught:
+            run(stage.main, models=arguments)
+        message = caught.value.code  # a text: Python prints it and exits with status 1
+        assert isinstance(message, str) and message.startswith("error: "), message
+        return message.removeprefix("error: ")
+
+    return fail

@@ -1,0 +1,303 @@
+"""The training loop against another one, and what it reaches on real digits."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+from stages.core.numerics import torch
+
+import pytest
+import yaml
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from stages import train
+from stages.core.models import CNN, MLP, LogisticRegression, max_pool_2x2, num_parameters
+from stages.core.tensors import load_tensors, save_tensors
+from stages.core.training import EVAL_BATCH, Split, accuracy
+
+MODELS = ("logistic", "mlp", "cnn")
+
+
+@pytest.fixture(scope="module")
+def params(pipeline):
+    return yaml.safe_load((pipeline / "params.yaml").read_text())["train"]
+
+
+@pytest.fixture(scope="module")
+def digits(pipeline):
+    tensors = load_tensors(pipeline / "data/digits.safetensors")
+    return {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
+
+
+def read_curve(path):
+    with path.open() as file:
+        return [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
+
+
+def lesson_accuracy(model, dataset):
+    correct = 0
+    for images, labels in DataLoader(dataset, batch_size=EVAL_BATCH):
+        logits = model(images)
+        correct += logits.max(1, keepdim=True)[1].eq(labels.view_as(logits[:, :1])).sum().item()
+    return correct / len(dataset)
+
+
+def lesson_training(model, optimizer, train_set, val_set, batch_size, epochs, orders):
+    """The lesson's loop, written plainly: a DataLoader for every pass over the data."""
+    iteration = 0
+    for _ in range(epochs):
+        sampler = next(orders)
+        for images, labels in DataLoader(
+            train_set, batch_size=batch_size, sampler=sampler, drop_last=True
+        ):
+            loss = nn.CrossEntropyLoss()(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            iteration += 1
+            yield (
+                iteration,
+                loss.item(),
+                lesson_accuracy(model, train_set),
+                lesson_accuracy(model, val_set),
+            )
+
+
+class LessonCNN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels=1, out_channels=4, kernel_size=3, padding=1)
+        self.pool = nn.MaxPool2d(kernel_size=2, stride=2)
+        self.conv2 = nn.Conv2d(in_channels=4, out_channels=8, kernel_size=3, padding=1)
+        self.fc = nn.Linear(8 * 7 * 7, 10)
+
+    def forward(self, x):
+        x = self.pool(torch.relu(self.conv1(x)))
+        x = self.pool(torch.relu(self.conv2(x)))
+        return self.fc(x.view(-1, 8 * 7 * 7))
+
+
+def lesson_model(name, num_hidden):
+    if name == "logistic":
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    if name == "mlp":
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(784, num_hidden), nn.ReLU(), nn.Linear(num_hidden, 10)
+        )
+    return LessonCNN()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_curves_and_weights_are_those_of_a_plain_loop(pipeline, digits, params, name):
+    """Iteration by iteration, bit for bit: same initial weights, same batches, same numbers."""
+    chosen = params[name]
+    sets = {
+        part: TensorDataset(
+            digits[f"{part}_images"].float().unsqueeze(1) / 255, digits[f"{part}_labels"]
+        )
+        for part in ("train", "val")
+    }
+    torch.manual_seed(chosen["seed"])
+    model = lesson_model(name, chosen.get("num_hidden"))
+    optimizer = torch.optim.Adam(model.parameters(), lr=chosen["learning_rate"], fused=True)
+    generator = torch.Generator().manual_seed(chosen["seed"])
+    orders = (torch.randperm(2000, generator=generator).tolist() for _ in range(chosen["epochs"]))
+    expected = list(
+        lesson_training(
+            model, optimizer, sets["train"], sets["val"], chosen["batch_size"], 3, orders
+        )
+    )
+    assert len(expected) == 93
+    assert read_curve(pipeline / f"artifacts/curves/{name}.csv") == expected
+
+    trained = load_tensors(pipeline / f"artifacts/models/{name}.safetensors")
+    for ours, theirs in zip(trained.values(), sorted_values(model), strict=True):
+        assert torch.equal(torch.from_numpy(ours), theirs)
+
+
+def sorted_values(model):
+    """The state dict's values by name; numbered layers sort as the lesson's names do."""
+    return [tensor for _, tensor in sorted(model.state_dict().items())]
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "lowest"), [("logistic", 7850, 0.85), ("mlp", 23860, 0.85), ("cnn", 4266, 0.9)]
+)
+def test_the_metrics_are_those_of_the_saved_model(pipeline, digits, name, count, lowest):
+    metrics = json.loads((pipeline / f"artifacts/metrics/{name}.json").read_text())
+    *_, (iteration, loss, train_accuracy, val_accuracy) = read_curve(
+        pipeline / f"artifacts/curves/{name}.csv"
+    )
+    assert iteration == 93
+    model = {"logistic": LogisticRegression, "mlp": lambda: MLP(30), "cnn": CNN}[name]()
+    weights = load_tensors(pipeline / f"artifacts/models/{name}.safetensors")
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
+    images = digits["test_images"].unsqueeze(1) / 255
+    test_accuracy = (model(images).argmax(1) == digits["test_labels"]).float().mean().item()
+    assert metrics == {
+        "loss": loss,
+        "train_accuracy": train_accuracy,
+        "val_accuracy": val_accuracy,
+        "test_accuracy": pytest.approx(test_accuracy, abs=1e-6),
+        "num_parameters": count,
+    }
+    assert metrics["test_accuracy"] > lowest
+
+
+def test_the_layers_have_the_lesson_s_names_and_shapes():
+    def shapes(model):
+        return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+    assert shapes(LogisticRegression()) == {"layer.weight": (10, 784), "layer.bias": (10,)}
+    assert shapes(MLP(7)) == {
+        "layer1.weight": (7, 784),
+        "layer1.bias": (7,),
+        "layer2.weight": (10, 7),
+        "layer2.bias": (10,),
+    }
+    assert shapes(CNN()) == {
+        "conv1.weight": (4, 1, 3, 3),
+        "conv1.bias": (4,),
+        "conv2.weight": (8, 4, 3, 3),
+        "conv2.bias": (8,),
+        "fc.weight": (10, 392),
+        "fc.bias": (10,),
+    }
+    assert num_parameters(MLP(7)) == 795 * 7 + 10
+
+
+def test_pooling_without_gradients_is_pooling():
+    x = torch.randn(3, 4, 14, 28, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(max_pool_2x2(x), nn.functional.max_pool2d(x, 2))
+    x.requires_grad_()
+    assert max_pool_2x2(x).grad_fn is not None
+
+
+def test_accuracy_counts_every_image_once():
+    labels = torch.arange(10).repeat(30)
+    logits = nn.functional.one_hot(labels, 10).float()
+    logits[:33] = logits[:33].roll(1, dims=1)  # 33 of 300 are wrong
+    assert accuracy(nn.Identity(), Split(logits, labels)) == 267 / 300
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A folder with 100 + 20 + 20 images that are easy to tell apart, and a way to train on it."""
+    monkeypatch.chdir(tmp_path)
+    tensors = {}
+    for part, count in (("train", 100), ("val", 20), ("test", 20)):
+        labels = torch.arange(count) % 10
+        images = torch.zeros(count, 28, 28, dtype=torch.uint8)
+        images[torch.arange(count), labels, :] = 255
+        tensors |= {f"{part}_images": images.numpy(), f"{part}_labels": labels.numpy()}
+    save_tensors(tensors, Path("data/digits.safetensors"))
+    root = Path(__file__).parent.parent
+
+    def fit(name, **changes):
+        params = yaml.safe_load((root / "params.yaml").read_text())
+        params["train"][name] |= {"batch_size": 10} | changes
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        train.main(name)
+        return read_curve(Path(f"artifacts/curves/{name}.csv"))
+
+    return fit
+
+
+@pytest.mark.parametrize(
+    ("every", "iterations"),
+    [(1, list(range(1, 31))), (7, [7, 14, 21, 28, 30]), (15, [15, 30]), (1000, [30])],
+)
+def test_curves_have_every_nth_iteration_and_the_last(small, every, iterations):
+    assert [row[0] for row in small("logistic", eval_every=every)] == iterations
+
+
+def test_an_incomplete_last_batch_is_dropped(small):
+    assert len(small("logistic", batch_size=30, epochs=2)) == 6
+
+
+def test_the_seed_decides(small):
+    first = small("cnn", seed=1)
+    assert small("cnn", seed=1) == first
+    assert small("cnn", seed=2) != first
+
+
+def test_sgd_follows_the_formula(small):
+    """Sutskever et al. (2013) in PyTorch's form: v ← μ v + g + λ w, then w ← w - η v."""
+    changes = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01, "epochs": 2}
+    curve = small("logistic", optimizer="sgd", batch_size=100, **changes)
+    digits = load_tensors(Path("data/digits.safetensors"))
+    images = torch.from_numpy(digits["train_images"]).flatten(1) / 255
+    targets = nn.functional.one_hot(torch.from_numpy(digits["train_labels"])).float()
+    torch.manual_seed(0)
+    layer = nn.Linear(784, 10)
+    w, v, losses = layer.weight.data.clone(), torch.zeros(10, 784), []
+    b, u = layer.bias.data.clone(), torch.zeros(10)
+    for _ in range(2):
+        p = (images @ w.T + b).softmax(1)
+        losses.append(-(targets * p.log()).sum(1).mean().item())
+        v = 0.5 * v + (p - targets).T @ images / 100 + 0.01 * w
+        u = 0.5 * u + (p - targets).mean(0) + 0.01 * b
+        w, b = w - 0.1 * v, b - 0.1 * u
+    assert [row[1] for row in curve] == pytest.approx(losses, rel=1e-5)
+    trained = load_tensors(Path("artifacts/models/logistic.safetensors"))
+    assert torch.allclose(torch.from_numpy(trained["layer.weight"]), w, atol=1e-6)
+    assert torch.allclose(torch.from_numpy(trained["layer.bias"]), b, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change", [{"optimizer": "sgd"}, {"weight_decay": 0.5}, {"learning_rate": 0.2}, {"epochs": 4}]
+)
+def test_every_hyperparameter_counts(small, change):
+    assert small("mlp", **change) != small("mlp")
+
+
+def test_momentum_is_sgd_s(small):
+    assert small("mlp", momentum=0.0) == small("mlp", momentum=0.9)
+    sgd = {"optimizer": "sgd", "learning_rate": 0.1}
+    assert small("mlp", momentum=0.0, **sgd) != small("mlp", momentum=0.9, **sgd)
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(small, failure):
+    small("mlp")
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["train"]["mlp"]["batch_size"] = 101
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert failure(train, "mlp") == (
+        "params.yaml: train.mlp.batch_size is 101; there are 100 training images"
+    )
+
+
+def test_training_that_diverges_is_refused(small, failure):
+    small("mlp")
+    before = Path("artifacts/models/mlp.safetensors").read_bytes()
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["train"]["mlp"] |= {"optimizer": "sgd", "learning_rate": 1e30}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    message = failure(train, "mlp")
+    assert message.startswith("params.yaml: train.mlp.learning_rate is too high: the loss is ")
+    assert Path("artifacts/models/mlp.safetensors").read_bytes() == before
+
+
+def test_digits_that_are_no_safetensors_are_refused(small, failure):
+    small("logistic")
+    path = Path("data/digits.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    message = failure(train, "logistic")
+    assert message.startswith(f"{path} is not a whole safetensors file: ")
+
+
+def test_progress_is_ten_lines_without_a_terminal(small, capsys):
+    small("logistic")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert lines[0].startswith("logistic: iteration 3 of 30: loss ")
+    assert lines[-1].startswith("logistic: iteration 30 of 30: loss ")
+
+
+def test_the_first_loss_is_that_of_guessing(pipeline):
+    for name in MODELS:
+        first = read_curve(pipeline / f"artifacts/curves/{name}.csv")[0]
+        assert first[1] == pytest.approx(math.log(10), rel=0.1)
