@@ -123,7 +123,8 @@ def sorted_values(model):
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "lowest"), [("logistic", 7850, 0.85), ("mlp", 23860, 0.85), ("cnn", 4266, 0.9)]
+    ("name", "count", "lowest"),
+    [("logistic", 7850, 0.85), ("mlp", 23860, 0.85), ("cnn", 4266, 0.9)],
 )
 def test_the_metrics_are_those_of_the_saved_model(pipeline, digits, name, count, lowest):
     metrics = json.loads((pipeline / f"artifacts/metrics/{name}.json").read_text())

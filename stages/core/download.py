@@ -14,6 +14,7 @@ from pypi_simple import (
     PyPISimple,
     UnsupportedRepoVersionError,
 )
+from requests.exceptions import ChunkedEncodingError
 
 from stages.core.command import InputError
 
@@ -71,10 +72,9 @@ def download(url: str, digest: str | None, downloader: Callable | None = None) -
         )
     except requests.HTTPError as error:
         raise SourceError(f"{url}: answered {error.response.status_code}") from None
-    except requests.Timeout:
-        raise SourceError(f"{url}: timed out") from None
-    except requests.ConnectionError:
-        raise SourceError(f"{url}: no connection, or it broke") from None
+    except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError) as error:
+        reason = "timed out" if "timed out" in str(error) else "no connection, or it broke"
+        raise SourceError(f"{url}: {reason}") from None
     except (requests.RequestException, ValueError) as error:
         raise SourceError(f"{url}: {error}") from None
     except OSError as error:

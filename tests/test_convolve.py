@@ -1,0 +1,160 @@
+"""Convolution and pooling: shapes against the formula, maps against plain loops."""
+
+import csv
+from pathlib import Path
+
+from stages.core.numerics import torch
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from stages import convolve
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a photograph of 40 × 40 pixels and one convolution to change."""
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(pixels).save("data/photo.png")
+    write_params()
+    return tmp_path
+
+
+def write_params(*changes):
+    case = {"name": "a", "in_channels": 3, "out_channels": 10} | {
+        "kernel_size": 3,
+        "padding": 0,
+        "stride": 1,
+    }
+    cases = [case | change for change in changes or [{}]]
+    section = {"seed": 0, "cmap": "gray", "convolutions": cases}
+    Path("params.yaml").write_text(yaml.safe_dump({"convolve": section}))
+
+
+def table(folder):
+    with (folder / "artifacts/convolution/shapes.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_lesson_s_shapes(pipeline):
+    rows = [list(row.values()) for row in table(pipeline)]
+    first = "1x3x631x631"
+    assert rows == [
+        ["no_padding", "10x3x3x3", "10", first, "1x10x629x629", "1x10x314x314", "280", "0"],
+        ["padding", "10x3x3x3", "10", first, "1x10x631x631", "1x10x315x315", "280", "0"],
+        ["padding_and_stride", "10x3x3x3", "10", first, "1x10x316x316", "1x10x158x158", "280", "0"],
+        [
+            "five_channels",
+            "10x5x3x3",
+            "10",
+            "1x5x631x631",
+            "1x10x631x631",
+            "1x10x315x315",
+            "460",
+            "0",
+        ],
+    ]
+
+
+def test_only_what_runs_over_the_photograph_has_a_figure(pipeline):
+    figures = {path.name for path in (pipeline / "artifacts/convolution").iterdir()}
+    assert figures == {"shapes.csv", "no_padding.png", "padding.png", "padding_and_stride.png"}
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 5, 11])
+@pytest.mark.parametrize("padding", [0, 1, 3])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_shapes_follow_the_formula(folder, kernel_size, padding, stride):
+    write_params({"kernel_size": kernel_size, "padding": padding, "stride": stride})
+    convolve.main()
+    [row] = table(folder)
+    side = (40 + 2 * padding - kernel_size) // stride + 1
+    assert row["output"] == f"1x10x{side}x{side}"
+    assert row["pooled"] == f"1x10x{side // 2}x{side // 2}"
+    assert row["convolution_parameters"] == str(10 * 3 * kernel_size**2 + 10)
+
+
+def test_maps_are_sums_of_products_and_pooling_their_maxima(folder, monkeypatch):
+    seen = {}
+
+    def keep(case, maps, pooled, step, cmap):
+        seen.update(maps=maps[0].numpy(), pooled=pooled[0].numpy())
+        return real(case, maps, pooled, step, cmap)
+
+    real = convolve.draw
+    monkeypatch.setattr(convolve, "draw", keep)
+    write_params({"padding": 1, "stride": 2})
+    convolve.main()
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(3, 10, 3, stride=2, padding=1)
+    kernel, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    photo = np.asarray(Image.open("data/photo.png")).transpose(2, 0, 1) / 255
+    padded = np.pad(photo, ((0, 0), (1, 1), (1, 1)))
+    for channel, row, column in ((0, 0, 0), (3, 7, 11), (9, 19, 19)):
+        window = padded[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+        expected = (kernel[channel] * window).sum() + bias[channel]
+        assert seen["maps"][channel, row, column] == pytest.approx(expected, abs=1e-5)
+    blocks = seen["maps"].reshape(10, 10, 2, 10, 2)
+    assert np.array_equal(seen["pooled"], blocks.max((2, 4)))
+
+
+def test_the_figure_has_all_channels_before_and_after(folder, monkeypatch):
+    case = convolve.Convolution(
+        name="a", in_channels=3, out_channels=10, kernel_size=3, padding=1, stride=1
+    )
+    maps = torch.arange(10.0).view(1, 10, 1, 1).expand(1, 10, 8, 8)
+    figure = convolve.draw(case, maps, maps[..., ::2, ::2], 2, "gray")
+    assert [text.get_text() for text in figure.texts] == [
+        "An untrained 3 × 3 convolution, padding 1, stride 1",
+        "After the convolution: 10 × 8 × 8",
+        *"0123456789",
+        "After 2 × 2 max pooling: 10 × 4 × 4",
+        *"0123456789",
+    ]
+    before, after = (np.asarray(image.get_array()) for image in figure.images)
+    assert np.unique(before[np.isfinite(before)]).tolist() == list(range(10))
+    assert before[15, ::8].tolist()[:5] == [0, 1, 2, 3, 4]  # tiles of 4 pixels, gaps of 4
+    assert after[15, ::6].tolist() == list(range(10))  # tiles of 2 pixels
+
+
+def test_the_seed_decides(folder):
+    convolve.main()
+    before = Path("artifacts/convolution/a.png").read_bytes()
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["convolve"]["seed"] = 1
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    convolve.main()
+    assert Path("artifacts/convolution/a.png").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"kernel_size": 41},
+            "params.yaml: convolve.convolutions.0.kernel_size is 41; "
+            "the photograph with its padding has 40 pixels",
+        ),
+        (
+            {"stride": 40},
+            "params.yaml: convolve.convolutions.0.stride is 40; it leaves too little to pool",
+        ),
+        (
+            {"name": "../a"},
+            "params.yaml: convolve.convolutions.0.name is '../a'; "
+            "String should match pattern '^[a-z0-9_]+$'",
+        ),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(folder, failure, change, message):
+    write_params(change)
+    assert failure(convolve) == message
+
+
+def test_two_of_a_name_are_refused(folder, failure):
+    write_params({}, {})
+    assert "each should have a name of its own" in failure(convolve)

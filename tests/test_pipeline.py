@@ -1,0 +1,224 @@
+"""The graph: what it declares is what the stages do, and a change runs what it must and no more."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, execute
+from dvc.repo import Repo
+
+STAGES = sorted(stage.addressing for stage in Repo(str(ROOT)).index.stages)
+
+# Runs a stage as `python -m` does, and prints every Python file of the project that it opened.
+WATCHED = """
+import json, os, runpy, sys
+here, opened = os.getcwd() + os.sep, set()
+def hook(event, arguments):
+    if event == "open" and str(arguments[0]).startswith(here):
+        opened.add(str(arguments[0]))
+sys.addaudithook(hook)
+sys.dont_write_bytecode = True
+sys.path.insert(0, here)
+module, sys.argv[:] = sys.argv[1], sys.argv[1:]
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+finally:
+    files = {os.path.relpath(name) for name in opened}
+    print(json.dumps(sorted(name for name in files if name.endswith(".py"))))
+"""
+
+
+def stage_of(address):
+    [stage] = [stage for stage in Repo(str(ROOT)).index.stages if stage.addressing == address]
+    return stage
+
+
+def ran(result):
+    """The addresses of the stages that a `dvc repro` ran."""
+    assert result.returncode == 0, result.stdout + result.stderr
+    return {
+        line.split("'")[1]
+        for line in result.stdout.splitlines()
+        if line.startswith("Running stage ")
+    }
+
+
+def change(folder, section, **values):
+    """Change a section of params.yaml (dots lead downwards)."""
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    place = params
+    for key in section.split("."):
+        place = place[key]
+    place |= values
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def files_below(path):
+    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+
+
+def test_the_graph_has_the_stages_of_the_lesson():
+    single = {
+        "download_mnist",
+        "download_alexnet",
+        "prepare_photo",
+        "split_digits",
+        "convolve",
+        "alexnet_maps",
+    }
+    per_model = {
+        f"{name}@{model}"
+        for name in ("train", "learning_curves", "weight_grid")
+        for model in ("logistic", "mlp", "cnn")
+    }
+    assert set(STAGES) == single | per_model
+
+
+def test_the_committed_lock_is_current(pipeline):
+    assert (pipeline / "dvc.lock").read_bytes() == (ROOT / "dvc.lock").read_bytes()
+    assert execute(pipeline, "git", "status", "--porcelain").stdout == ""
+
+
+def test_nothing_to_do(project):
+    assert ran(execute(project, "dvc", "repro")) == set()
+    assert "up to date" in execute(project, "dvc", "status").stdout
+
+
+@pytest.mark.parametrize("address", STAGES)
+def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
+    """In a folder with its declared files and parameters alone it makes the same outputs, and it
+    opens every Python file that it declares."""
+    stage = stage_of(address)
+    files, sections = [], []
+    for dep in stage.deps:
+        if hasattr(dep, "params"):
+            sections += dep.params
+        else:
+            files.append(Path(dep.fs_path).relative_to(ROOT))
+    for name in files:
+        target = tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (pipeline / name).is_dir():
+            shutil.copytree(pipeline / name, target)
+        else:
+            shutil.copy(pipeline / name, target)
+    if sections:
+        params = yaml.safe_load((pipeline / "params.yaml").read_text())
+        kept = {}
+        for section in sections:
+            first, *rest = section.split(".")
+            kept[first] = {rest[0]: params[first][rest[0]]} if rest else params[first]
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(kept))
+
+    python, dash_m, module, *arguments = stage.cmd.split()
+    assert (python, dash_m) == ("python", "-m")
+    result = execute(tmp_path, sys.executable, "-c", WATCHED, module, *arguments)
+    assert result.returncode == 0, result.stderr
+    declared = {str(name) for name in files if name.suffix == ".py"}
+    assert set(json.loads(result.stdout.splitlines()[-1])) == declared
+
+    made = set(map(str, files_below(tmp_path)))
+    given = {str(path) for name in files for path in files_below(tmp_path / name)}
+    outputs = [Path(out.fs_path).relative_to(ROOT) for out in stage.outs]
+    expected = [path for out in outputs for path in files_below(pipeline / out)]
+    for path in expected:
+        copy = tmp_path / path.relative_to(pipeline)
+        assert copy.read_bytes() == path.read_bytes(), copy
+    assert made - given - {str(tmp_path / "params.yaml")} == {
+        str(tmp_path / path.relative_to(pipeline)) for path in expected
+    }
+
+
+def test_more_hidden_units_concern_the_mlp_alone(project):
+    change(project, "train.mlp", num_hidden=12)
+    assert ran(execute(project, "dvc", "repro")) == {
+        "train@mlp",
+        "learning_curves@mlp",
+        "weight_grid@mlp",
+    }
+    metrics = json.loads((project / "artifacts/metrics/mlp.json").read_text())
+    assert metrics["num_parameters"] == 795 * 12 + 10
+    diff = json.loads(execute(project, "dvc", "metrics", "diff", "--json").stdout)
+    [(path, changed)] = diff["diff"].items()
+    assert path == "artifacts/metrics/mlp.json"
+    assert changed["num_parameters"] == {"old": 23860, "new": 9550, "diff": -14310}
+    params = json.loads(execute(project, "dvc", "params", "diff", "--json").stdout)
+    assert params["diff"] == {"params.yaml": {"train.mlp.num_hidden": {"old": 30, "new": 12}}}
+
+
+def test_another_photograph_trains_nothing_and_downloads_nothing(project):
+    shutil.copy(project / "artifacts/alexnet/filters.png", project / "own.png")
+    change(project, "photo", path="own.png")
+    assert ran(execute(project, "dvc", "repro")) == {"prepare_photo", "convolve", "alexnet_maps"}
+    shutil.copy(project / "artifacts/alexnet/conv1.png", project / "own.png")
+    assert "prepare_photo" in ran(execute(project, "dvc", "repro"))  # other bytes, same name
+
+
+def test_wrong_parameters_stop_the_pipeline_and_lose_nothing(project):
+    before = (project / "artifacts/metrics/mlp.json").read_bytes()
+    change(project, "train.mlp", num_hidden=-1)
+    result = execute(project, "dvc", "repro")
+    assert result.returncode != 0
+    assert (
+        "error: params.yaml: train.mlp.num_hidden is -1; it should be greater than or equal to 1\n"
+        in result.stderr
+    )
+    assert "Traceback" not in result.stderr
+    change(project, "train.mlp", num_hidden=30)
+    assert ran(execute(project, "dvc", "repro")) <= {"train@mlp"}
+    assert (project / "artifacts/metrics/mlp.json").read_bytes() == before
+    assert execute(project, "git", "status", "--porcelain", "dvc.lock").stdout == ""
+
+
+def test_metrics_are_one_table(project):
+    header, *rows = execute(project, "dvc", "metrics", "show").stdout.splitlines()
+    assert header.split() == [
+        "Path",
+        "loss",
+        "num_parameters",
+        "test_accuracy",
+        "train_accuracy",
+        "val_accuracy",
+    ]
+    assert [row.split()[0] for row in rows] == [
+        f"artifacts/metrics/{model}.json" for model in ("logistic", "mlp", "cnn")
+    ]
+
+
+def test_plots_set_the_models_over_one_another_and_show_every_figure(project, tmp_path):
+    result = execute(project, "dvc", "plots", "show", "--json")
+    assert result.returncode == 0 and "failed" not in result.stderr
+    plots = json.loads(result.stdout)["data"]
+    for name in ("loss", "validation accuracy", "training accuracy"):
+        [plot] = plots[name]
+        content = json.dumps(plot)
+        for model in ("logistic", "mlp", "cnn"):
+            assert f"{model}.csv" in content
+    figures = {str(p.relative_to(project)) for p in (project / "artifacts").rglob("*.png")}
+    assert figures == {name for name in plots if name.endswith(".png")}
+    assert len(plots) == len(figures) + 3
+
+
+def test_plots_diff_sets_pictures_side_by_side(project, tmp_path):
+    change(project, "train.mlp", num_hidden=12)
+    execute(project, "dvc", "repro")
+    execute(project, "dvc", "plots", "diff", "-o", str(tmp_path / "plots")).check_returncode()
+    page = (tmp_path / "plots/index.html").read_text()
+    for revision in ("HEAD", "workspace"):
+        assert f"{revision}_artifacts_figures_mlp_weights.png" in page
+
+
+def test_no_output_names_this_machine(pipeline):
+    import getpass
+    import socket
+
+    words = {str(pipeline), str(ROOT), socket.gethostname()}
+    if getpass.getuser() != "root":  # which a picture may hold by chance
+        words.add(getpass.getuser())
+    for path in files_below(pipeline / "artifacts"):
+        content = path.read_bytes()
+        for word in words:
+            assert word.encode() not in content, (path, word)
