@@ -34,7 +34,7 @@ def main(model: str) -> None:
     loss = draw_curves(
         curve,
         {"loss": "loss"},
-        f"{title}: loss of each training batch",
+        f"{title}: loss of the training batch",
         "mean cross-entropy (nats)",
     )
     sets = {"train_accuracy": "training images", "val_accuracy": "validation images"}

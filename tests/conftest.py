@@ -54,10 +54,10 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(pipeline: Path, tmp_path: Path) -> Path:
-    """A copy of the project after `dvc repro`, to be changed; it shares the pipeline's cache."""
+    """A copy of the project after `dvc repro`, to be changed."""
     folder = tmp_path / "project"
     shutil.copytree(pipeline, folder, ignore=shutil.ignore_patterns("cache", "tmp"))
-    execute(folder, "dvc", "cache", "dir", "--local", str(pipeline / ".dvc/cache"))
+    shutil.copytree(pipeline / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
     return folder
 
 
