@@ -1,18 +1,26 @@
 # make repro    set everything up and run what changed of the pipeline
 # make test     set everything up and run the tests
+# make verify   reproduce what is committed from its sources, and compare with dvc.lock
 # make lint     check style and formatting
+# make processors  run the stages on emulated processors, and count the bytes that differ
 # make lock     pin every dependency anew, with hashes
 
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test lint lock
+.PHONY: repro test verify processors lint lock
 
 repro: .venv/installed
 	dvc repro
 
 test: .venv/installed-test
 	pytest
+
+verify: .venv/installed-test
+	python tests/verify.py
+
+processors: .venv/installed-test
+	python tests/processors.py
 
 lint: .venv/installed-test
 	ruff check

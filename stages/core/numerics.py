@@ -1,16 +1,28 @@
 """The settings under which torch gives the same bytes on every x86-64 processor with AVX2.
 
 Whoever needs torch imports it from here: `from stages.core.numerics import torch`. The settings
-work only when they come first, so a torch that is there already is an error.
+work only when they come first, so a torch that is there already is an error. On other processors
+the stages work too, but a line on standard error says that their bytes may differ.
 """
 
 import os
+import platform
 import sys
+
+import numpy as np
 
 if "torch" in sys.modules:
     raise ImportError("torch was imported before stages.core.numerics, too late to pin its results")
 
-os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
+# numpy asks the processor itself; /proc/cpuinfo would name the host of an emulated one.
+features = np._core._multiarray_umath.__cpu_features__
+if platform.machine() in ("x86_64", "AMD64") and features["AVX2"] and features["FMA3"]:
+    os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
+else:
+    print(
+        "warning: not an x86-64 processor with AVX2: outputs may differ from dvc.lock",
+        file=sys.stderr,
+    )
 os.environ["MKL_CBWR"] = "COMPATIBLE"  # with AVX2 here, Intel and AMD differ
 os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
 os.environ["OMP_NUM_THREADS"] = "1"  # the order of a sum follows the number of threads

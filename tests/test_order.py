@@ -1,0 +1,87 @@
+"""The same bytes in whatever order stages run, and whenever they are killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import ENVIRONMENT, ROOT, execute
+from processors import outputs
+
+
+@pytest.fixture
+def emptied(project):
+    """A project with its downloads alone: no other output, none in the cache."""
+    shutil.rmtree(project / "artifacts")
+    (project / "data/digits.safetensors").unlink()
+    (project / "data/photo.png").unlink()
+    shutil.rmtree(project / ".dvc/cache")
+    execute(project, "dvc", "commit", "--force", "--quiet", "download_mnist", "download_alexnet")
+    return project
+
+
+def assert_as_committed(project, pipeline):
+    result = execute(project, "dvc", "repro")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (project / "dvc.lock").read_bytes() == (ROOT / "dvc.lock").read_bytes()
+    assert outputs(project) == outputs(pipeline)
+    assert not list(project.rglob("*.partial"))
+
+
+def start(project, *targets):
+    return subprocess.Popen(
+        ("dvc", "--wait-for-lock", "repro", *targets),
+        cwd=project,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def test_two_at_once_on_different_targets(emptied, pipeline):
+    """They interleave as they may: another order every time."""
+    first = start(emptied, "alexnet_maps", "weight_grid@cnn", "learning_curves@logistic")
+    second = start(emptied, "learning_curves@mlp", "convolve", "weight_grid@cnn")
+    assert (first.wait(), second.wait()) == (0, 0)
+    assert_as_committed(emptied, pipeline)
+
+
+def test_the_last_stages_first(emptied, pipeline):
+    for stage in (
+        "prepare_photo",
+        "alexnet_maps",
+        "convolve",
+        "split_digits",
+        "train@cnn",
+        "weight_grid@cnn",
+        "train@mlp",
+        "learning_curves@mlp",
+        "train@logistic",
+    ):
+        execute(emptied, "dvc", "repro", "--single-item", stage).check_returncode()
+    assert_as_committed(emptied, pipeline)
+
+
+def test_killed_at_any_moment(emptied, pipeline):
+    """SIGKILL to dvc and its stage, again and again, a little later every time."""
+    seconds, kills = 0.5, 0
+    while True:
+        process = start(emptied)
+        try:
+            assert process.wait(timeout=seconds) == 0
+            break
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            seconds *= 1.3
+    assert kills >= 5
+    assert_as_committed(emptied, pipeline)
+
+
+@pytest.mark.parametrize("stage", ["train@cnn", "convolve"])
+def test_a_stage_alone_is_killed(emptied, pipeline, stage):
+    """SIGKILL to the stage but not to dvc, while it writes its outputs."""

@@ -1,0 +1,88 @@
+"""`make verify` finds every output that a dvc.lock claims and the sources do not give."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from conftest import execute
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+from verify import differences
+
+
+def verify(folder):
+    return execute(folder, sys.executable, "tests/verify.py")
+
+
+def made_up(project):
+    """Change outputs of every kind by a little, and commit a dvc.lock that claims them."""
+    weights = load_file(project / "artifacts/models/cnn.safetensors")
+    weights["conv1.bias"][2] += 0.5
+    save_file(weights, project / "artifacts/models/cnn.safetensors")
+    metrics = project / "artifacts/metrics/mlp.json"
+    metrics.write_text(metrics.read_text().replace("0.8752", "0.9752"))
+    curve = project / "artifacts/curves/mlp.csv"
+    curve.write_text(curve.read_text().replace("\n93,", "\n94,"))
+    picture = project / "artifacts/alexnet/filters.png"
+    pixels = np.array(Image.open(picture))
+    pixels[7, 11, 0] = 155
+    Image.fromarray(pixels).save(picture)
+    for command in ("dvc commit --force --quiet", "git add -A", "git commit -qm made-up"):
+        execute(project, *command.split()).check_returncode()
+
+
+def test_what_is_committed_is_reproduced_and_what_is_made_up_is_found(project):
+    (project / "params.yaml").open("a").write("# a note\n")  # not committed
+    result = verify(project)
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = [line for line in result.stdout.splitlines() if line.endswith("  same")]
+    outputs = json.loads(execute(project, "dvc", "ls", ".", "-R", "--dvc-only", "--json").stdout)
+    assert len(rows) == 23 and len(outputs) > len(rows)
+    assert "DIFFERENT" not in result.stdout
+    assert "Not committed, so not verified:\n M params.yaml\n" in result.stdout
+
+    execute(project, "git", "checkout", "params.yaml")
+    made_up(project)
+    result = verify(project)
+    assert result.returncode == 1
+    different = [line for line in result.stdout.splitlines() if line.endswith("  DIFFERENT")]
+    assert [line.split()[:2] for line in different] == [
+        ["train@mlp", "artifacts/curves/mlp.csv"],
+        ["train@mlp", "artifacts/metrics/mlp.json"],
+        ["train@cnn", "artifacts/models/cnn.safetensors"],
+        ["alexnet_maps", "artifacts/alexnet"],
+    ]
+    for line in (
+        "artifacts/curves/mlp.csv: row 93, iteration is 93, committed 94",
+        "artifacts/metrics/mlp.json: test_accuracy is 0.8752, committed 0.9752",
+        "artifacts/models/cnn.safetensors: conv1.bias: 1 of 4 elements, by at most 0.5",
+        "artifacts/alexnet/filters.png: 1 pixels in rows 7 to 7, columns 11 to 11, "
+        "by at most 100 of 255",
+    ):
+        assert line in result.stdout.splitlines()
+    assert "Not committed" not in result.stdout
+
+    shutil.rmtree(project / ".dvc/cache")
+    project.joinpath("dvc.lock").write_text("")  # nor is what is there any use
+    result = verify(project)
+    assert result.returncode == 1
+    assert (
+        "artifacts/models/cnn.safetensors: the committed file is not in the cache, "
+        "so how it differs is unknown" in result.stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "committed", "made", "how"),
+    [
+        ("a.txt", b"one\ntwo\n", b"one\nthree\n", ["line 2 is three, committed two"]),
+        ("a.csv", b"x,y\n1,2\n", b"x,y\n1,2\n3,4\n", None),
+        ("a.json", b'{"a": 1}', b'{"b": 1}', ["a is nothing, committed 1", "b is 1, committed nothing"]),
+        ("a.txt", b"one", None, ["was not made"]),
+    ],
+)
+def test_a_difference_is_told_field_by_field(name, committed, made, how):
+    how = how or ["row 2, x is 3, committed nothing", "row 2, y is 4, committed nothing"]
+    assert list(differences(name, committed, made)) == how
