@@ -15,21 +15,23 @@ if "torch" in sys.modules:
     raise ImportError("torch was imported before stages.core.numerics, too late to pin its results")
 
 # numpy asks the processor itself; /proc/cpuinfo would name the host of an emulated one.
-features = np._core._multiarray_umath.__cpu_features__
-if platform.machine() in ("x86_64", "AMD64") and features["AVX2"] and features["FMA3"]:
-    os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
-else:
-    print(
-        "warning: not an x86-64 processor with AVX2: outputs may differ from dvc.lock",
-        file=sys.stderr,
-    )
+supports = np._core._multiarray_umath.__cpu_features__
+pinned = platform.machine() in ("x86_64", "AMD64") and supports["AVX2"] and supports["FMA3"]
+if not pinned:
+    warning = "warning: not an x86-64 processor with AVX2: outputs may differ from dvc.lock"
+    print(warning, file=sys.stderr)
+
+os.environ["ATEN_CPU_CAPABILITY"] = "avx2" if pinned else "default"
 os.environ["MKL_CBWR"] = "COMPATIBLE"  # with AVX2 here, Intel and AMD differ
-os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"  # should anything call it in spite of the flag below
 os.environ["OMP_NUM_THREADS"] = "1"  # the order of a sum follows the number of threads
 
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
-torch.backends.mkldnn.enabled = False  # for small convolutions PyTorch's own are faster
+# These two cut convolutions into blocks after the size of the caches. Without them a convolution is
+# a product of matrices by MKL, which promises equal results under the setting above.
+torch.backends.mkldnn.enabled = False
+torch.backends.nnpack.set_flags(False)
 
 __all__ = ["torch"]
