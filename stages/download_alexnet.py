@@ -5,7 +5,6 @@ package index. Licence: BSD-3-Clause.
 """
 
 import hashlib
-import pickle
 import tarfile
 
 import numpy as np
@@ -40,12 +39,13 @@ def from_torchvision() -> dict[str, np.ndarray]:
     if not sha256.startswith(path.stem.rsplit("-", 1)[-1]):
         path.unlink()
         raise SourceError(f"{url}: its sha256 is {sha256}, which its name contradicts")
+    names = [f"{layer}.{kind}" for layer in KERNELS for kind in ("weight", "bias")]
     try:
         state_dict = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise SourceError(f"{url}: no state dict: {error}") from None
-    names = [f"{layer}.{kind}" for layer in KERNELS for kind in ("weight", "bias")]
-    return verified({name: state_dict[name].numpy() for name in names})
+        tensors = {name: state_dict[name].numpy() for name in names}
+    except Exception as error:  # the loader raises whatever it stumbles over
+        raise SourceError(f"{url}: no state dict of AlexNet: {error}") from None
+    return verified(tensors)
 
 
 def from_archive() -> dict[str, np.ndarray]:

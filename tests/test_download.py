@@ -269,15 +269,26 @@ def test_a_wrong_file_of_torchvision_s_is_not_kept(official, index, pipeline, ca
     assert [path.name for path in download.folder().iterdir()] == [download_alexnet.ARCHIVE]
 
 
-def test_other_weights_are_refused(official, failure):
-    state_dict = torch.load("alexnet.pth")
-    state_dict["features.10.bias"][0] += 1
+def put_forward(official, state_dict):
+    """Let torchvision's server have this state dict, under a name that its digest confirms."""
     torch.save(state_dict, "alexnet.pth")
     content = Path("alexnet.pth").read_bytes()
     address = f"/alexnet-owt-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     torchvision.models.AlexNet_Weights.IMAGENET1K_V1.value.url = official.url + address
     official.pages[address] = content
+
+
+def test_other_weights_are_refused(official, failure):
+    state_dict = torch.load("alexnet.pth")
+    state_dict["features.10.bias"][0] += 1
+    put_forward(official, state_dict)
     assert "the weights are not AlexNet's: their sha256 differs" in failure(download_alexnet)
+
+
+@pytest.mark.parametrize("state_dict", [{}, [1, 2], {"features.0.weight": "text"}])
+def test_what_is_no_state_dict_is_refused(official, failure, state_dict):
+    put_forward(official, state_dict)
+    assert "no state dict of AlexNet" in failure(download_alexnet)
 
 
 class Payload:
@@ -288,11 +299,7 @@ class Payload:
 
 
 def test_a_malicious_state_dict_is_refused(official, failure):
-    torch.save({"features.0.weight": Payload()}, "alexnet.pth")
-    content = Path("alexnet.pth").read_bytes()
-    address = f"/alexnet-owt-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    torchvision.models.AlexNet_Weights.IMAGENET1K_V1.value.url = official.url + address
-    official.pages[address] = content
+    put_forward(official, {"features.0.weight": Payload()})
     assert "no state dict" in failure(download_alexnet)
     assert not Path("owned").exists()
 

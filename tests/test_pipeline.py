@@ -14,22 +14,21 @@ from safetensors import safe_open
 
 STAGES = sorted(stage.addressing for stage in Repo(str(ROOT)).index.stages)
 
-# Runs a stage as `python -m` does, and prints every Python file of the project that it opened.
+# Runs a stage as `python -m` does, and prints every file that Python opened for it.
 WATCHED = """
 import json, os, runpy, sys
-here, opened = os.getcwd() + os.sep, set()
+opened = set()
 def hook(event, arguments):
-    if event == "open" and str(arguments[0]).startswith(here):
-        opened.add(str(arguments[0]))
+    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
+        opened.add(os.path.abspath(os.fsdecode(arguments[0])))
 sys.addaudithook(hook)
 sys.dont_write_bytecode = True
-sys.path.insert(0, here)
+sys.path.insert(0, os.getcwd())
 module, sys.argv[:] = sys.argv[1], sys.argv[1:]
 try:
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 finally:
-    files = {os.path.relpath(name) for name in opened}
-    print(json.dumps(sorted(name for name in files if name.endswith(".py"))))
+    print(json.dumps(sorted(opened)))
 """
 
 
@@ -91,8 +90,8 @@ def test_nothing_to_do(project):
 
 @pytest.mark.parametrize("address", STAGES)
 def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
-    """In a folder with its declared files and parameters alone it makes the same outputs, and it
-    opens every Python file that it declares."""
+    """In a folder with its declared files and parameters alone, so that no other can matter, it
+    makes the same outputs; it opens every module that it declares, and nothing else of ours."""
     stage = stage_of(address)
     files, sections = [], []
     for dep in stage.deps:
@@ -119,8 +118,11 @@ def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
     assert (python, dash_m) == ("python", "-m")
     result = execute(tmp_path, sys.executable, "-c", WATCHED, module, *arguments)
     assert result.returncode == 0, result.stderr
-    declared = {str(name) for name in files if name.suffix == ".py"}
-    assert set(json.loads(result.stdout.splitlines()[-1])) == declared
+    opened = set(map(Path, json.loads(result.stdout.splitlines()[-1])))
+    modules = {path for path in opened if path.suffix == ".py" and tmp_path in path.parents}
+    assert modules == {tmp_path / name for name in files if name.suffix == ".py"}
+    environment = Path(sys.prefix)
+    assert not [p for p in opened if ROOT in p.parents and environment not in p.parents]
 
     made = set(map(str, files_below(tmp_path)))
     given = {str(path) for name in files for path in files_below(tmp_path / name)}
