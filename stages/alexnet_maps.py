@@ -24,7 +24,7 @@ class AlexNetMapsParams(Params):
     cmap: ColourMap
 
 
-def draw_filters(kernels: np.ndarray, cmap: str) -> Figure:
+def draw_filters(kernels: np.ndarray) -> Figure:
     """The kernels of the first convolution (64 × 3 × 11 × 11) in colour, zero as middle grey."""
     tiles = kernels.transpose(0, 2, 3, 1)
     largest = max(map(abs, middle(tiles)))
@@ -33,7 +33,7 @@ def draw_filters(kernels: np.ndarray, cmap: str) -> Figure:
     )
     grid = Grid(heading, tiles, COLUMNS, zoom=10)
     title = "AlexNet's first convolution"
-    return draw_grids(title, [grid], (-largest, largest), cmap, unit="weight")
+    return draw_grids(title, [grid], (-largest, largest), "gray", unit="weight")
 
 
 def draw_maps(title: str, maps: torch.Tensor, cmap: str) -> Figure:
@@ -75,7 +75,7 @@ def main() -> None:
     )
     kernels = model.features[CONV1].weight.numpy()
     figures = {
-        "filters": draw_filters(kernels, params.cmap),
+        "filters": draw_filters(kernels),
         "conv1": draw_maps("After AlexNet's first convolution", outputs[CONV1], params.cmap),
         "conv1_relu": draw_maps(
             "After AlexNet's first convolution and its ReLU", outputs[CONV1_RELU], params.cmap

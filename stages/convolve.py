@@ -10,7 +10,7 @@ from typing import Annotated
 from stages.core.numerics import torch
 
 from matplotlib.figure import Figure
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
@@ -21,13 +21,20 @@ from stages.core.files import write_csv
 from stages.core.params import Params, Seed, read_params
 from stages.core.photo import read_photo
 
-LARGEST_TILE = 320  # pixels
-HEADER = ("convolution", "kernel", "bias", "input", "output", "pooled")
-COUNTS = ("convolution_parameters", "pooling_parameters")
+LARGEST_TILE, SMALLEST_TILE = 320, 160  # pixels
+HEADER = (
+    "convolution",
+    "kernel",
+    "bias",
+    "input",
+    "output",
+    "pooled",
+    "convolution_parameters",
+    "pooling_parameters",
+)
 
 
 class Convolution(Params):
-    name: Annotated[str, Field(pattern="^[a-z0-9_]+$")]
     in_channels: Annotated[int, Field(ge=1, le=64)]
     out_channels: Annotated[int, Field(ge=1, le=64)]
     kernel_size: Annotated[int, Field(ge=1)]
@@ -38,39 +45,30 @@ class Convolution(Params):
 class ConvolveParams(Params):
     seed: Seed
     cmap: ColourMap
-    convolutions: Annotated[list[Convolution], Field(min_length=1)]
-
-    @field_validator("convolutions")
-    @classmethod
-    def named_apart(cls, convolutions: list[Convolution]) -> list[Convolution]:
-        if len({convolution.name for convolution in convolutions}) < len(convolutions):
-            raise ValueError("each should have a name of its own")
-        return convolutions
+    convolutions: dict[Annotated[str, Field(pattern="^[a-z0-9_]{1,50}$")], Convolution]
 
 
 def shape(tensor: torch.Tensor) -> str:
     return "x".join(map(str, tensor.shape))
 
 
-def draw(
-    case: Convolution, maps: torch.Tensor, pooled: torch.Tensor, step: int, cmap: str
-) -> Figure:
-    """The channels before and after pooling, a pixel for the mean of `step` × `step` elements."""
-    grids = [
-        Grid(
-            f"{title}: {shape(x[0]).replace('x', ' × ')}",
-            F.avg_pool2d(x, step)[0].numpy(),
-            columns,
-            zoom=1,
-        )
-        for title, x, columns in (
-            ("After the convolution", maps, 5),
-            ("After 2 × 2 max pooling", pooled, 10),
-        )
-    ]
+def draw(convolution: Convolution, maps: torch.Tensor, pooled: torch.Tensor, cmap: str) -> Figure:
+    """The channels before and after pooling, on one scale: large maps are shrunk, a pixel for the
+    mean of `step` × `step` elements, and small ones enlarged."""
+    step = -(-maps.shape[-1] // LARGEST_TILE)
+    zoom = max(1, SMALLEST_TILE // maps.shape[-1])
+    grids = []
+    for title, x, columns in (
+        ("After the convolution", maps, 5),
+        ("After 2 × 2 max pooling", pooled, 10),
+    ):
+        _, channels, height, width = x.shape
+        heading = f"{title}: {channels} × {height} × {width}"
+        tiles = F.avg_pool2d(x, step)[0].numpy()
+        grids.append(Grid(heading, tiles, min(columns, channels), zoom))
     title = (
-        f"An untrained {case.kernel_size} × {case.kernel_size} convolution, "
-        f"padding {case.padding}, stride {case.stride}"
+        f"An untrained {convolution.kernel_size} × {convolution.kernel_size} convolution, "
+        f"padding {convolution.padding}, stride {convolution.stride}"
     )
     return draw_grids(title, grids, middle(maps.numpy()), cmap, unit="activation")
 
@@ -81,30 +79,26 @@ def main() -> None:
     photo = read_photo(paths.PHOTO)
     side = photo.shape[-1]
     rows = []
-    for index, case in enumerate(params.convolutions):
-        key = f"{paths.PARAMS}: convolve.convolutions.{index}"
-        if case.kernel_size > side + 2 * case.padding:
+    for name, convolution in params.convolutions.items():
+        key = f"{paths.PARAMS}: convolve.convolutions.{name}"
+        padded = side + 2 * convolution.padding
+        if padded - convolution.kernel_size < convolution.stride:
             raise InputError(
-                f"{key}.kernel_size is {case.kernel_size}; "
-                f"the photograph with its padding has {side + 2 * case.padding} pixels"
+                f"{key}: a kernel of {convolution.kernel_size} with stride {convolution.stride} "
+                f"on {padded} pixels leaves less than the 2 × 2 that pooling needs"
             )
         torch.manual_seed(params.seed)  # equal sizes get equal weights
-        layer = nn.Conv2d(
-            case.in_channels, case.out_channels, case.kernel_size, case.stride, case.padding
-        )
-        of_photo = case.in_channels == photo.shape[1]
-        x = photo if of_photo else torch.zeros(1, case.in_channels, side, side)
+        layer = nn.Conv2d(**convolution.model_dump())
+        of_photo = convolution.in_channels == photo.shape[1]
+        x = photo if of_photo else torch.zeros(1, convolution.in_channels, side, side)
         maps = layer(x)
-        if maps.shape[-1] < 2:
-            raise InputError(f"{key}.stride is {case.stride}; it leaves too little to pool")
         pooled = F.max_pool2d(maps, 2)
         shapes = map(shape, (layer.weight, layer.bias, x, maps, pooled))
-        num_parameters = layer.weight.numel() + layer.bias.numel()
-        rows.append([case.name, *shapes, num_parameters, 0])
+        rows.append([name, *shapes, layer.weight.numel() + layer.bias.numel(), 0])
         if of_photo:
-            figure = draw(case, maps, pooled, -(-side // LARGEST_TILE), params.cmap)
-            save_figure(figure, paths.CONVOLUTION / f"{case.name}.png")
-    write_csv(paths.CONVOLUTION / "shapes.csv", HEADER + COUNTS, rows)
+            figure = draw(convolution, maps, pooled, params.cmap)
+            save_figure(figure, paths.CONVOLUTION / f"{name}.png")
+    write_csv(paths.CONVOLUTION / "shapes.csv", HEADER, rows)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def verified(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def main() -> None:
     sources = [from_torchvision, from_archive]
-    save_tensors(first_good("AlexNet", sources, by_hand=ARCHIVE), paths.ALEXNET)
+    by_hand = f"{ARCHIVE}, or torchvision's own file,"
+    save_tensors(first_good("AlexNet", sources, by_hand), paths.ALEXNET)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
 from stages import paths
@@ -27,22 +27,32 @@ def open_rgb(path: Path) -> Image.Image:
 
     Raises InputError for a file that is no image, broken, too small, or a decompression bomb.
     """
+    name = f"{paths.PARAMS}: photo.path: {path}"
+    if path.exists() and not path.is_file():
+        raise InputError(f"{name} is not a file")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path)
             image.load()
+            image = ImageOps.exif_transpose(image)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        limit = Image.MAX_IMAGE_PIXELS
+        raise InputError(f"{name} has too many pixels; {limit:,} are allowed") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{name} is not an image that Pillow knows") from None
     except Exception as error:  # the decoders raise whatever they stumble over
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"photo.path: {path} cannot be read as an image: {reason}") from None
+        raise InputError(f"{name} cannot be read as an image: {reason}") from None
     if min(image.size) < SMALLEST:
         width, height = image.size
         raise InputError(
-            f"photo.path: {path} has {width} × {height} pixels; "
-            f"AlexNet needs {SMALLEST} × {SMALLEST} or more"
+            f"{name} has {width} × {height} pixels; AlexNet needs {SMALLEST} × {SMALLEST} or more"
         )
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits a pixel: keep the upper 8
+    if image.mode in ("I", "F"):
+        raise InputError(f"{name} has 32 bits a channel, of no known range; 8 or 16 are right")
+    if image.mode.startswith("I;16"):  # keep the upper 8 bits
         image = image.convert("I").point(lambda value: value / 256).convert("L")
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -1,17 +1,12 @@
 """Split MNIST into the images to train on, to validate on and to test on."""
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field
 
 from stages import paths
 from stages.core.command import InputError, run
 from stages.core.idx import read_idx
-from stages.core.params import Params, read_params
+from stages.core.params import Count, Params, read_params
 from stages.core.tensors import save_tensors
-
-Count = Annotated[int, Field(ge=1)]
 
 
 class SplitParams(Params):
@@ -26,6 +21,11 @@ def read_digits(part: str) -> tuple[np.ndarray, np.ndarray]:
     labels = read_idx(paths.MNIST / f"{part}-labels-idx1-ubyte", ndim=1)
     if len(images) != len(labels):
         raise InputError(f"{paths.MNIST}: {part} has {len(images)} images, {len(labels)} labels")
+    if images.shape[1:] != (28, 28) or labels.max() > 9:
+        raise InputError(
+            f"{paths.MNIST}: {part} has images of {images.shape[1]} × {images.shape[2]} pixels and "
+            f"labels up to {labels.max()}; MNIST has 28 × 28 pixels and labels up to 9"
+        )
     return images, labels
 
 
@@ -37,12 +37,12 @@ def main() -> None:
     if end > len(train_images):
         raise InputError(
             f"{paths.PARAMS}: digits.train + digits.val is {end:,}; "
-            f"MNIST has {len(train_images):,} training images"
+            f"it should be at most {len(train_images):,}, MNIST's training images"
         )
     if params.test > len(test_images):
         raise InputError(
             f"{paths.PARAMS}: digits.test is {params.test:,}; "
-            f"MNIST has {len(test_images):,} test images"
+            f"it should be at most {len(test_images):,}, MNIST's test images"
         )
     tensors = {
         "train_images": train_images[: params.train],

@@ -14,11 +14,9 @@ from stages import paths
 from stages.core.command import InputError, run
 from stages.core.files import new_file, write_csv
 from stages.core.models import CNN, MLP, LogisticRegression, num_parameters
-from stages.core.params import Params, Seed, read_params
+from stages.core.params import Count, Params, Seed, read_params
 from stages.core.tensors import load_tensors, save_tensors
 from stages.core.training import Diverged, Point, Split, accuracy, make_optimizer, train
-
-Count = Annotated[int, Field(ge=1)]
 
 
 class TrainParams(Params):
@@ -33,7 +31,7 @@ class TrainParams(Params):
 
 
 class MLPParams(TrainParams):
-    num_hidden: Annotated[int, Field(ge=1, le=4096)]
+    num_hidden: Annotated[int, Field(ge=1, le=1024)]
 
 
 def build(name: str, params: TrainParams) -> torch.nn.Module:
@@ -85,7 +83,7 @@ def main(model: str) -> None:
     if params.batch_size > num_images:
         raise InputError(
             f"{paths.PARAMS}: {section}.batch_size is {params.batch_size:,}; "
-            f"there are {num_images:,} training images"
+            f"it should be at most {num_images:,}, the training images"
         )
 
     classifier = build(model, params)
@@ -109,7 +107,10 @@ def main(model: str) -> None:
     try:
         curve = list(watched(points, model, params.epochs * (num_images // params.batch_size)))
     except Diverged as error:
-        raise InputError(f"{paths.PARAMS}: {section}.learning_rate is too high: {error}") from None
+        raise InputError(
+            f"{paths.PARAMS}: {section} diverges, {error}; "
+            "a smaller learning_rate, momentum or weight_decay is right"
+        ) from None
 
     state_dict = classifier.state_dict()
     save_tensors({name: value.numpy() for name, value in state_dict.items()}, paths.weights(model))

@@ -42,17 +42,15 @@ def grids(model: str, weights: dict[str, np.ndarray]) -> tuple[str, list[Grid]]:
     """The figure's title and its grids."""
     match model:
         case "logistic":
-            heading = "For each digit, the weight of every pixel: light speaks for it, dark against"
+            heading = "The weight of every pixel: positive speaks for the digit, negative against"
             return "Logistic regression", [digit_grid(heading, weights["layer.weight"], columns=5)]
         case "mlp":
             weight = weights["layer1.weight"]
-            title = f"MLP: {len(weight)} hidden units"
-            heading = (
-                "For each hidden unit, the weight of every pixel: light excites, dark inhibits"
-            )
+            title = f"MLP, number of hidden units: {len(weight)}"
+            heading = "The weight of every pixel: positive excites the unit, negative inhibits it"
             return title, [digit_grid(heading, weight, columns=math.isqrt(len(weight)))]
         case "cnn":
-            first = "conv1: one input channel → 4 output channels"
+            first = "conv1: 1 input channel → 4 output channels"
             second = "conv2: 4 input channels → 8 output channels, a row each"
             return "CNN: the 3 × 3 kernels of both convolutions", [
                 kernel_grid(first, weights["conv1.weight"]),

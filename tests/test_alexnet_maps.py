@@ -120,7 +120,7 @@ def test_filters_are_drawn_in_their_colours():
     kernels = np.zeros((64, 3, 11, 11), np.float32)
     kernels[:, 0] = 1  # red, all of them
     kernels[9, :] = -1  # but one, which is black
-    figure = alexnet_maps.draw_filters(kernels, "gray")
+    figure = alexnet_maps.draw_filters(kernels)
     [image] = figure.images
     canvas = np.asarray(image.get_array())
     tiles = canvas[15 + 55 :: 110 + 4 + 15, 55 :: 110 + 4]

@@ -24,14 +24,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def write_params(*changes):
-    case = {"name": "a", "in_channels": 3, "out_channels": 10} | {
-        "kernel_size": 3,
-        "padding": 0,
-        "stride": 1,
-    }
-    cases = [case | change for change in changes or [{}]]
-    section = {"seed": 0, "cmap": "gray", "convolutions": cases}
+def write_params(name="a", **change):
+    sizes = {"in_channels": 3, "out_channels": 10, "kernel_size": 3, "padding": 0, "stride": 1}
+    section = {"seed": 0, "cmap": "gray", "convolutions": {name: sizes | change}}
     Path("params.yaml").write_text(yaml.safe_dump({"convolve": section}))
 
 
@@ -69,7 +64,7 @@ def test_only_what_runs_over_the_photograph_has_a_figure(pipeline):
 @pytest.mark.parametrize("padding", [0, 1, 3])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_shapes_follow_the_formula(folder, kernel_size, padding, stride):
-    write_params({"kernel_size": kernel_size, "padding": padding, "stride": stride})
+    write_params(kernel_size=kernel_size, padding=padding, stride=stride)
     convolve.main()
     [row] = table(folder)
     side = (40 + 2 * padding - kernel_size) // stride + 1
@@ -81,13 +76,13 @@ def test_shapes_follow_the_formula(folder, kernel_size, padding, stride):
 def test_maps_are_sums_of_products_and_pooling_their_maxima(folder, monkeypatch):
     seen = {}
 
-    def keep(case, maps, pooled, step, cmap):
+    def keep(convolution, maps, pooled, cmap):
         seen.update(maps=maps[0].numpy(), pooled=pooled[0].numpy())
-        return real(case, maps, pooled, step, cmap)
+        return real(convolution, maps, pooled, cmap)
 
     real = convolve.draw
     monkeypatch.setattr(convolve, "draw", keep)
-    write_params({"padding": 1, "stride": 2})
+    write_params(padding=1, stride=2)
     convolve.main()
     torch.manual_seed(0)
     layer = torch.nn.Conv2d(3, 10, 3, stride=2, padding=1)
@@ -102,23 +97,35 @@ def test_maps_are_sums_of_products_and_pooling_their_maxima(folder, monkeypatch)
     assert np.array_equal(seen["pooled"], blocks.max((2, 4)))
 
 
-def test_the_figure_has_all_channels_before_and_after(folder, monkeypatch):
-    case = convolve.Convolution(
-        name="a", in_channels=3, out_channels=10, kernel_size=3, padding=1, stride=1
-    )
-    maps = torch.arange(10.0).view(1, 10, 1, 1).expand(1, 10, 8, 8)
-    figure = convolve.draw(case, maps, maps[..., ::2, ::2], 2, "gray")
+CONVOLUTION = convolve.Convolution(
+    in_channels=3, out_channels=10, kernel_size=3, padding=1, stride=1
+)
+
+
+@pytest.mark.parametrize(("side", "tile"), [(8, 160), (400, 200), (640, 320), (641, 213)])
+def test_the_figure_has_all_channels_before_and_after(side, tile):
+    """Large maps are shrunk and small ones enlarged; after pooling they are half as large."""
+    maps = torch.arange(10.0).view(1, 10, 1, 1).expand(1, 10, side, side)
+    pooled = maps[..., : side // 2 * 2 : 2, : side // 2 * 2 : 2]
+    figure = convolve.draw(CONVOLUTION, maps, pooled, "gray")
     assert [text.get_text() for text in figure.texts] == [
         "An untrained 3 × 3 convolution, padding 1, stride 1",
-        "After the convolution: 10 × 8 × 8",
+        f"After the convolution: 10 × {side} × {side}",
         *"0123456789",
-        "After 2 × 2 max pooling: 10 × 4 × 4",
+        f"After 2 × 2 max pooling: 10 × {side // 2} × {side // 2}",
         *"0123456789",
     ]
     before, after = (np.asarray(image.get_array()) for image in figure.images)
     assert np.unique(before[np.isfinite(before)]).tolist() == list(range(10))
-    assert before[15, ::8].tolist()[:5] == [0, 1, 2, 3, 4]  # tiles of 4 pixels, gaps of 4
-    assert after[15, ::6].tolist() == list(range(10))  # tiles of 2 pixels
+    assert before[15, :: tile + 4].tolist() == [0, 1, 2, 3, 4]
+    assert after[15, :: tile // 2 + 4].tolist() == list(range(10))
+
+
+def test_the_smallest_map_can_be_drawn(folder):
+    write_params(kernel_size=39, out_channels=1)
+    convolve.main()
+    [row] = table(folder)
+    assert (row["output"], row["pooled"]) == ("1x1x2x2", "1x1x1x1")
 
 
 def test_the_seed_decides(folder):
@@ -132,29 +139,18 @@ def test_the_seed_decides(folder):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"kernel_size": 41},
-            "params.yaml: convolve.convolutions.0.kernel_size is 41; "
-            "the photograph with its padding has 40 pixels",
-        ),
-        (
-            {"stride": 40},
-            "params.yaml: convolve.convolutions.0.stride is 40; it leaves too little to pool",
-        ),
-        (
-            {"name": "../a"},
-            "params.yaml: convolve.convolutions.0.name is '../a'; "
-            "String should match pattern '^[a-z0-9_]+$'",
-        ),
-    ],
+    ("change", "problem"),
+    [({"kernel_size": 40}, "40 with stride 1"), ({"stride": 38}, "3 with stride 38")],
 )
-def test_what_cannot_be_computed_is_refused(folder, failure, change, message):
-    write_params(change)
-    assert failure(convolve) == message
+def test_what_leaves_nothing_to_pool_is_refused(folder, failure, change, problem):
+    write_params(**change)
+    assert failure(convolve) == (
+        f"params.yaml: convolve.convolutions.a: a kernel of {problem} on 40 pixels "
+        "leaves less than the 2 × 2 that pooling needs"
+    )
 
 
-def test_two_of_a_name_are_refused(folder, failure):
-    write_params({}, {})
-    assert "each should have a name of its own" in failure(convolve)
+@pytest.mark.parametrize("name", ["../a", "A", "", "a" * 51])
+def test_a_name_that_makes_no_good_file_name_is_refused(folder, failure, name):
+    write_params(name)
+    assert "it should match pattern '^[a-z0-9_]{1,50}$'" in failure(convolve)

@@ -181,7 +181,9 @@ def test_mnist_from_the_second_mirror(mirror):
 def test_mnist_from_the_index(index, capfd):
     download_mnist.main()
     assert_mnist()
-    assert "/one/train-images-idx3-ubyte.gz: answered 404" in capfd.readouterr().err
+    messages = capfd.readouterr().err
+    assert "/one/train-images-idx3-ubyte.gz: answered 404" in messages
+    assert messages.endswith("MNIST: another source had it\n")
 
 
 def test_alexnet_from_torchvision_s_file(official, pipeline):

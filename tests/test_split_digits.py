@@ -26,7 +26,8 @@ def mnist(tmp_path, monkeypatch):
     Path("data/mnist").mkdir(parents=True)
     for part, count in (("train", 20), ("t10k", 10)):
         Path(f"data/mnist/{part}-images-idx3-ubyte").write_bytes(idx(count, 28, 28))
-        Path(f"data/mnist/{part}-labels-idx1-ubyte").write_bytes(idx(count))
+        labels = bytes(label % 10 for label in range(count))
+        Path(f"data/mnist/{part}-labels-idx1-ubyte").write_bytes(idx(count, data=labels))
     write_params(train=12, val=5, test=8)
 
 
@@ -63,7 +64,7 @@ def test_the_splits_are_the_first_images_in_order(mnist):
     split_digits.main()
     digits = load_tensors(Path("data/digits.safetensors"))
     images = np.arange(20 * 784, dtype=np.uint8).reshape(20, 28, 28)
-    labels = np.arange(20)
+    labels = np.arange(20) % 10
     for name, expected in {"train": slice(12), "val": slice(12, 17), "test": slice(8)}.items():
         assert np.array_equal(digits[f"{name}_images"], images[expected])
         assert np.array_equal(digits[f"{name}_labels"], labels[expected])
@@ -80,19 +81,39 @@ def test_all_of_mnist_can_be_asked_for(mnist):
 @pytest.mark.parametrize(
     ("digits", "message"),
     [
-        ((16, 5, 8), "params.yaml: digits.train + digits.val is 21; MNIST has 20 training images"),
-        ((12, 5, 11), "params.yaml: digits.test is 11; MNIST has 10 test images"),
+        (
+            (16, 5, 8),
+            "digits.train + digits.val is 21; it should be at most 20, MNIST's training images",
+        ),
+        (
+            (12, 5, 11),
+            "digits.test is 11; it should be at most 10, MNIST's test images",
+        ),
     ],
 )
 def test_more_images_than_there_are_are_refused(mnist, failure, digits, message):
     write_params(**dict(zip(("train", "val", "test"), digits, strict=True)))
-    assert failure(split_digits) == message
+    assert failure(split_digits) == f"params.yaml: {message}"
     assert not Path("data/digits.safetensors").exists()
 
 
 def test_images_without_labels_are_refused(mnist, failure):
     Path("data/mnist/t10k-labels-idx1-ubyte").write_bytes(idx(9))
     assert failure(split_digits) == "data/mnist: t10k has 10 images, 9 labels"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("images-idx3", idx(10, 27, 28), "27 × 28 pixels and labels up to 9"),
+        ("labels-idx1", idx(10, data=bytes([77] * 10)), "28 × 28 pixels and labels up to 77"),
+    ],
+)
+def test_what_is_not_mnist_is_refused(mnist, failure, name, content, what):
+    Path(f"data/mnist/t10k-{name}-ubyte").write_bytes(content)
+    assert failure(split_digits) == (
+        f"data/mnist: t10k has images of {what}; MNIST has 28 × 28 pixels and labels up to 9"
+    )
 
 
 def test_a_truncated_file_is_refused(mnist, failure):

@@ -267,18 +267,25 @@ def test_a_batch_larger_than_the_training_set_is_refused(small, failure):
     params["train"]["mlp"]["batch_size"] = 101
     Path("params.yaml").write_text(yaml.safe_dump(params))
     assert failure(train, "mlp") == (
-        "params.yaml: train.mlp.batch_size is 101; there are 100 training images"
+        "params.yaml: train.mlp.batch_size is 101; it should be at most 100, the training images"
     )
 
 
-def test_training_that_diverges_is_refused(small, failure):
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"epochs": 3}, "the loss is "), ({"epochs": 1}, "the weights are not finite in the end")],
+)
+def test_training_that_diverges_is_refused(small, failure, change, what):
+    """At the last update as well, which no loss follows."""
     small("mlp")
     before = Path("artifacts/models/mlp.safetensors").read_bytes()
     params = yaml.safe_load(Path("params.yaml").read_text())
-    params["train"]["mlp"] |= {"optimizer": "sgd", "learning_rate": 1e30}
+    sgd = {"optimizer": "sgd", "learning_rate": 1e300, "batch_size": 100}
+    params["train"]["mlp"] |= sgd | change
     Path("params.yaml").write_text(yaml.safe_dump(params))
     message = failure(train, "mlp")
-    assert message.startswith("params.yaml: train.mlp.learning_rate is too high: the loss is ")
+    assert message.startswith(f"params.yaml: train.mlp diverges, {what}")
+    assert message.endswith("a smaller learning_rate, momentum or weight_decay is right")
     assert Path("artifacts/models/mlp.safetensors").read_bytes() == before
 
 
@@ -288,6 +295,8 @@ def test_digits_that_are_no_safetensors_are_refused(small, failure):
     path.write_bytes(path.read_bytes()[:-1])
     message = failure(train, "logistic")
     assert message.startswith(f"{path} is not a whole safetensors file: ")
+    path.unlink()
+    assert failure(train, "logistic") == f"{path}: No such file or directory"
 
 
 def test_progress_is_ten_lines_without_a_terminal(small, capsys):

@@ -27,6 +27,8 @@ def run(stage: Callable[..., None], models: Sequence[str] = ()) -> None:
         parser.add_argument("model", choices=models)
     try:
         stage(**vars(parser.parse_args()))
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell reports an interrupted command
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -35,10 +35,14 @@ def first_good(what: str, sources: Iterable[Callable[[], T]], by_hand: str) -> T
     failures = []
     for source in sources:
         try:
-            return source()
+            found = source()
         except SourceError as error:
             failures.append(f"  {error}")
             print(f"{what}: {error}", file=sys.stderr)
+        else:
+            if failures:
+                print(f"{what}: another source had it", file=sys.stderr)
+            return found
     raise InputError(
         "\n".join(
             [
@@ -101,7 +105,7 @@ def from_index(project: str, filename: str, digest: str) -> Path:
                 return _over_http(package.url, output, registry)
         raise SourceError(f"{project} has no file {filename}")
 
-    return download(f"{project}/{filename}", digest, look_up_and_fetch)
+    return download(f"the Python package index: {project}/{filename}", digest, look_up_and_fetch)
 
 
 def _over_http(url: str, output: str, registry: pooch.Pooch | None) -> None:

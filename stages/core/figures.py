@@ -34,6 +34,8 @@ BAR = 14  # width of the colour bar
 NUMBERS = 90  # beside the colour bar
 CHARACTER = 7.8  # width of a heading's letter, about
 
+GROUND = 0.9  # grey between the tiles, in which a white tile is seen
+
 
 def colour_map(name: str) -> str:
     if name not in matplotlib.colormaps:
@@ -106,21 +108,23 @@ def draw_grids(
     The scale runs from one of the `limits` to the other; its bar ends in a point where tiles have
     values beyond. Red, green and blue tiles show each of the three on that scale.
     """
-    inner = max(max(grid.size[1], round(CHARACTER * len(grid.heading))) for grid in grids)
+    letters = max(len(title) * LARGE / MEDIUM, *(len(grid.heading) for grid in grids))
+    inner = max(round(CHARACTER * letters), *(grid.size[1] for grid in grids))
     width = MARGIN + inner + MARGIN + BAR + NUMBERS
     height = MARGIN + TITLE + sum(HEADING + grid.size[0] + MARGIN for grid in grids)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     text = partial(figure.text, transform=None, va="top")  # placed by pixels, from below
     text(MARGIN, height - MARGIN, title, fontsize=LARGE)
 
-    scale = ScalarMappable(Normalize(*limits), cmap)
+    colours = matplotlib.colormaps[cmap].with_extremes(bad=str(GROUND))
+    scale = ScalarMappable(Normalize(*limits), colours)
     top = MARGIN + TITLE
     for grid in grids:
         text(MARGIN, height - top, grid.heading, fontsize=MEDIUM)
         top += HEADING
         canvas = compose(grid)
         if grid.tiles.ndim == 4:
-            canvas = np.nan_to_num(np.clip(scale.norm(canvas), 0, 1), nan=1)
+            canvas = np.nan_to_num(np.clip(scale.norm(canvas), 0, 1), nan=GROUND)
         bottom = height - top - grid.size[0]
         figure.figimage(canvas, MARGIN, bottom, norm=scale.norm, cmap=scale.cmap, origin="upper")
         for index in range(len(grid.tiles)):

@@ -1,11 +1,13 @@
 """Reading params.yaml: one section of it into a pydantic model, with errors that name the key."""
 
 import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stages.core.command import InputError
 
@@ -16,31 +18,22 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # torch's generator on the CPU takes no more bits
 P = TypeVar("P", bound=Params)
-
-
-class Loader(yaml.SafeLoader):
-    """YAML as DVC reads it: `1e-3` is a number (PyYAML's own loader takes it for text)."""
-
-
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
 
 
 def read_params(path: Path, section: str, model: type[P]) -> P:
     """The `section` of a params file (dots lead downwards: "train.mlp") as a `model`.
 
+    It is read as DVC reads it: YAML 1.2, in which `1e-3` is a number (to PyYAML it is text).
     Raises InputError naming each wrong key, its value and what is allowed.
     """
     try:
-        values = yaml.load(path.read_bytes(), Loader)
-    except yaml.MarkedYAMLError as error:
+        values = YAML(typ="safe", pure=True).load(path.read_bytes())
+    except MarkedYAMLError as error:
         raise InputError(f"{path}, line {error.problem_mark.line + 1}: {error.problem}") from None
-    except yaml.YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     for key in section.split("."):
         if not isinstance(values, dict) or key not in values:
@@ -56,11 +49,14 @@ def read_params(path: Path, section: str, model: type[P]) -> P:
 def _problem(details: dict, section: str) -> str:
     """One of pydantic's errors in words: "train.mlp.epochs is 0; it should be …"."""
     key = ".".join([section, *map(str, details["loc"])])
+    value = reprlib.repr(details["input"])
     match details["type"]:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
             return f"{key} is not a parameter; is it misspelt?"
+        case "model_type" | "dict_type":
+            return f"{key} is {value}; it should be a section with keys of its own"
         case "value_error":
-            return f"{key} is {details['input']!r}; {details['ctx']['error']}"
-    return f"{key} is {details['input']!r}; {details['msg'].replace('Input', 'it', 1)}"
+            return f"{key} is {value}; {details['ctx']['error']}"
+    return f"{key} is {value}; {re.sub('^(Input|String|Dictionary)', 'it', details['msg'])}"

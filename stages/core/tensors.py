@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from stages.core.command import InputError
 from stages.core.files import new_file
@@ -14,7 +14,7 @@ from stages.core.files import new_file
 def load_tensors(path: Path) -> dict[str, np.ndarray]:
     """All the tensors of a file by their names. Raises InputError when it is not safetensors."""
     try:
-        return load_file(path)
+        return load(path.read_bytes())
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole safetensors file: {error}") from None
 

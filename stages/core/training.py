@@ -20,7 +20,8 @@ class Split(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A point of the learning curves: after `iteration` updates, the loss of the last batch."""
+    """A point of the learning curves: the loss of a batch before the update that it leads to, and
+    the accuracies after that update, the `iteration`-th."""
 
     iteration: int
     loss: float
@@ -29,7 +30,7 @@ class Point(NamedTuple):
 
 
 class Diverged(Exception):
-    """The loss is no longer a number."""
+    """The loss or the weights are no longer numbers."""
 
 
 def make_optimizer(
@@ -82,7 +83,7 @@ def train(
     """Train the model, and yield a point after every `eval_every` updates and after the last.
 
     The images are shuffled by the generator in every epoch; an incomplete last batch is dropped.
-    Raises Diverged when the loss is infinite or not a number.
+    Raises Diverged when the loss or, in the end, a weight is infinite or not a number.
     """
     num_images = len(train_split.labels)
     last = epochs * (num_images // batch_size)
@@ -100,3 +101,5 @@ def train(
                 yield Point(
                     iteration, loss, accuracy(model, train_split), accuracy(model, val_split)
                 )
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise Diverged("the weights are not finite in the end")
