@@ -1,6 +1,7 @@
-# make repro    set everything up and run what changed of the pipeline
+# make repro    set everything up and run what changed of the pipeline; with JOBS=2, two stages at a time
 # make test     set everything up and run the tests
 # make verify   reproduce what is committed from its sources, and compare with dvc.lock
+# make bench    measure against the lesson as one script, side by side
 # make lint     check style and formatting
 # make processors  run the stages on emulated processors, and count the bytes that differ
 # make lock     pin every dependency anew, with hashes
@@ -8,10 +9,10 @@
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test verify processors lint lock
+.PHONY: repro test verify processors bench lint lock
 
 repro: .venv/installed
-	dvc repro
+	$(if $(JOBS),python -m stages.core.repro --jobs $(JOBS),dvc repro)
 
 test: .venv/installed-test
 	pytest
@@ -21,6 +22,11 @@ verify: .venv/installed-test
 
 processors: .venv/installed-test
 	python tests/processors.py
+
+bench: .venv/installed-test
+	dvc repro --quiet
+	for name in training growth pipeline processes; do \
+		PYTHONPATH=.:tests python -m benchmarks.$$name || exit; done
 
 lint: .venv/installed-test
 	ruff check

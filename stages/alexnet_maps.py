@@ -1,5 +1,6 @@
 """Run AlexNet's trained convolutions over the photograph, and draw what comes out of them."""
 
+from stages.core.command import run
 from stages.core.numerics import torch
 
 import numpy as np
@@ -7,7 +8,6 @@ from matplotlib.figure import Figure
 
 from stages import paths
 from stages.core.alexnet import alexnet, normalized
-from stages.core.command import run
 from stages.core.figures import ColourMap, Grid, draw_grids, middle, save_figure
 from stages.core.files import new_file, write_csv
 from stages.core.params import Params, read_params

@@ -7,10 +7,11 @@ package index. Licence: BSD-3-Clause.
 import hashlib
 import tarfile
 
+from stages.core.command import run
+
 import numpy as np
 
 from stages import paths
-from stages.core.command import run
 from stages.core.download import SourceError, download, first_good, from_index
 from stages.core.tensors import save_tensors
 from stages.core.unpickle import ArrayUnpickler

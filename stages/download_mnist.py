@@ -8,8 +8,9 @@ import hashlib
 import zipfile
 from functools import partial
 
-from stages import paths
 from stages.core.command import run
+
+from stages import paths
 from stages.core.download import SourceError, download, first_good, from_index
 from stages.core.files import new_file
 

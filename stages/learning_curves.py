@@ -1,10 +1,11 @@
 """Draw the learning curves of a model: its loss, and its accuracy on both sets of images."""
 
+from stages.core.command import run
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from stages import paths
-from stages.core.command import run
 from stages.core.figures import DPI, save_figure
 
 TITLES = {"logistic": "Logistic regression", "mlp": "MLP", "cnn": "CNN"}

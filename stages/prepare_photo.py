@@ -4,11 +4,12 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 
+from stages.core.command import InputError, run
+
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
 from stages import paths
-from stages.core.command import InputError, run
 from stages.core.files import new_file
 from stages.core.params import Params, read_params
 

@@ -4,19 +4,28 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
-from stages.core.numerics import torch
+from stages.core.command import InputError, run
+from stages.core.numerics import onednn, torch
 
 import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
 from stages import paths
-from stages.core.command import InputError, run
 from stages.core.files import new_file, write_csv
 from stages.core.models import CNN, MLP, LogisticRegression, num_parameters
 from stages.core.params import Count, Params, Seed, read_params
 from stages.core.tensors import load_tensors, save_tensors
-from stages.core.training import Diverged, Point, Split, accuracy, make_optimizer, train
+from stages.core.training import (
+    Diverged,
+    Point,
+    Split,
+    Update,
+    accuracy,
+    adam_update,
+    sgd_update,
+    train,
+)
 
 
 class TrainParams(Params):
@@ -47,6 +56,13 @@ def build(name: str, params: TrainParams) -> torch.nn.Module:
     raise KeyError(name)
 
 
+def make_update(model: torch.nn.Module, params: TrainParams) -> Update:
+    parameters = list(model.parameters())
+    if params.optimizer == "adam":
+        return adam_update(parameters, params.learning_rate, params.weight_decay)
+    return sgd_update(parameters, params.learning_rate, params.momentum, params.weight_decay)
+
+
 def splits(digits: dict[str, np.ndarray]) -> dict[str, Split]:
     """The digits by the name of their split, pixels scaled to [0, 1]."""
     return {
@@ -75,6 +91,7 @@ def watched(points: Iterable[Point], name: str, last: int) -> Iterator[Point]:
             yield point
 
 
+@onednn()  # the CNN's convolutions are of the kind that may use it
 def main(model: str) -> None:
     section = f"train.{model}"
     params = read_params(paths.PARAMS, section, MLPParams if model == "mlp" else TrainParams)
@@ -87,25 +104,19 @@ def main(model: str) -> None:
         )
 
     classifier = build(model, params)
-    optimizer = make_optimizer(
-        params.optimizer,
-        classifier,
-        params.learning_rate,
-        params.momentum,
-        params.weight_decay,
-    )
+    num_iterations = params.epochs * (num_images // params.batch_size)
     points = train(
         classifier,
-        optimizer,
+        make_update(classifier, params),
         data["train"],
         data["val"],
         batch_size=params.batch_size,
-        epochs=params.epochs,
+        num_iterations=num_iterations,
         eval_every=params.eval_every,
         generator=torch.Generator().manual_seed(params.seed),
     )
     try:
-        curve = list(watched(points, model, params.epochs * (num_images // params.batch_size)))
+        curve = list(watched(points, model, num_iterations))
     except Diverged as error:
         raise InputError(
             f"{paths.PARAMS}: {section} diverges, {error}; "

@@ -2,10 +2,11 @@
 
 import math
 
+from stages.core.command import run
+
 import numpy as np
 
 from stages import paths
-from stages.core.command import run
 from stages.core.figures import ColourMap, Grid, draw_grids, save_figure
 from stages.core.params import Params, read_params
 from stages.core.tensors import load_tensors

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from stages.core.command import run
 from stages.core.numerics import torch  # noqa: F401  before any test imports torch
 
 import pytest
-
-from stages.core.command import run
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import execute
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from PIL import Image
 
 from stages import learning_curves, weight_grid
-from stages.core.figures import Grid, compose, draw_grids, middle, save_figure
+from stages.core.figures import DPI, GROUND, Grid, compose, draw_grids, middle, save_figure
 from stages.core.tensors import load_tensors, save_tensors
+
+from conftest import execute
 
 LEFT, TOP = 24, 24 + 36 + 26 + 15  # pixels: margin; margin, title, heading, label
 GAP, LABEL = 4, 15
@@ -112,12 +115,24 @@ def test_the_colour_map_is_the_one_asked_for(tmp_path, monkeypatch):
 
 def test_tiles_fill_the_rows_one_after_the_other():
     tiles = np.arange(5, dtype=np.float32)[:, None, None] * np.ones((1, 2, 3), np.float32)
-    canvas = compose(Grid("", tiles, columns=3, zoom=2))
-    assert canvas.shape == (2 * (4 + GAP + LABEL) - GAP, 3 * (6 + GAP) - GAP)
+    scale = ScalarMappable(Normalize(0, 4), "gray")
+    canvas = compose(Grid("", tiles, columns=3, zoom=2), scale)
+    assert canvas.shape == (2 * (4 + GAP + LABEL) - GAP, 3 * (6 + GAP) - GAP, 4)
+    assert (canvas[..., 3] == 255).all()
     for index, (row, column) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]):
         top, left = LABEL + row * (4 + GAP + LABEL), column * (6 + GAP)
-        assert (canvas[top : top + 4, left : left + 6] == index).all()
-    assert np.isnan(canvas).sum() == canvas.size - 5 * 24
+        assert (canvas[top : top + 4, left : left + 6, :3] == min(64 * index, 255)).all()
+        canvas[top : top + 4, left : left + 6, :3] = GROUND
+    assert (canvas[..., :3] == GROUND).all()
+
+
+def test_only_figures_without_colour_have_one_channel(tmp_path):
+    tiles = np.array([[[0.0, 1.0]]])
+    for cmap, mode in (("gray", "L"), ("viridis", "RGB")):
+        save_figure(draw_grids("", [Grid("", tiles, 1, 8)], (0, 1), cmap, ""), tmp_path / "a.png")
+        with Image.open(tmp_path / "a.png") as picture:
+            assert picture.mode == mode
+            assert picture.info["dpi"] == pytest.approx((DPI, DPI), abs=0.1)
 
 
 def test_the_scale_marks_what_lies_beyond_it():

@@ -8,6 +8,8 @@ import time
 
 import psutil
 import pytest
+from PIL import Image
+
 from conftest import ENVIRONMENT, ROOT, execute
 from processors import outputs
 
@@ -102,3 +104,66 @@ def test_a_stage_alone_is_killed(emptied, pipeline):
         child.kill()
     assert process.wait() != 0
     assert_as_committed(emptied, pipeline)
+
+
+def test_several_at_a_time(emptied, pipeline):
+    """As a graph of Dask's: the same bytes, and nothing runs that is up to date."""
+    result = execute(emptied, "python", "-m", "stages.core.repro", "--jobs", "3")
+    assert (result.returncode, result.stdout) == (0, "13 stages ran.\n"), result.stderr
+    assert (emptied / "dvc.lock").read_bytes() == (ROOT / "dvc.lock").read_bytes()
+    assert outputs(emptied) == outputs(pipeline)
+    result = execute(emptied, "python", "-m", "stages.core.repro")
+    assert result.stdout == "Data and pipelines are up to date.\n"
+
+
+def test_a_stage_that_fails_stops_what_depends_on_it_alone(project):
+    params = (project / "params.yaml").read_text()
+    params = params.replace("num_hidden: 30", "num_hidden: 0").replace("size: 631", "size: 127")
+    (project / "params.yaml").write_text(params)
+    result = execute(project, "python", "-m", "stages.core.repro")
+    assert result.returncode == 1
+    problem = "error: params.yaml: train.mlp.num_hidden is 0; it should be greater than"
+    assert problem in result.stderr and "train@mlp failed:\n" in result.stderr
+    for stage in ("learning_curves@mlp", "weight_grid@mlp"):
+        left_out = f"{stage} was left out: it reads what train@mlp should have made\n"
+        assert left_out in result.stderr
+    assert result.stderr.endswith("error: 3 of 6 stages have no new outputs\n")
+    assert Image.open(project / "data/photo.png").size == (127, 127)
+    status = execute(project, "dvc", "status").stdout
+    assert "mlp" in status and "alexnet_maps" not in status and "convolve" not in status
+
+
+def test_a_killed_process_is_named_and_nothing_is_lost(emptied, pipeline):
+    process = subprocess.Popen(
+        ("python", "-m", "stages.core.repro"),
+        cwd=emptied,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    workers = running(process, "spawn_main")
+    workers[0].kill()
+    assert process.communicate()[1].splitlines()[-1] == (
+        "error: a process that ran a stage was killed; what was done is kept, run it again"
+    )
+    assert process.returncode == 1
+    assert_as_committed(emptied, pipeline)
+
+
+def test_killed_while_it_runs_several(emptied, pipeline):
+    process = subprocess.Popen(("python", "-m", "stages.core.repro"), cwd=emptied, env=ENVIRONMENT)
+    left = [*running(process, "stages.train"), *running(process, "spawn_main")]
+    process.kill()
+    process.wait()
+    assert not psutil.wait_procs(left, timeout=60)[1]
+    assert_as_committed(emptied, pipeline)
+
+
+def running(process, name):
+    """The processes below this one with `name` on their command line, as soon as there are some."""
+    while True:
+        assert process.poll() is None
+        below = psutil.Process(process.pid).children(recursive=True)
+        if named := [p for p in below if any(name in word for word in p.cmdline())]:
+            return named
+        time.sleep(0.01)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, execute
 from dvc.repo import Repo
 from PIL import Image
 from safetensors import safe_open
+
+from conftest import ROOT, execute
 
 STAGES = sorted(stage.addressing for stage in Repo(str(ROOT)).index.stages)
 
@@ -242,3 +243,45 @@ def test_no_output_names_this_machine(pipeline):
         else:
             for word in (str(pipeline), str(ROOT), str(Path.home()), sys.prefix):
                 assert word.encode() not in content, (path, word)
+
+
+def test_the_run_cache_tells_all_parameters_apart():
+    """DVC leaves keys of these names out when it looks for a run with the same parameters."""
+
+    def keys(values):
+        for key, value in values.items():
+            yield key
+            if isinstance(value, dict):
+                yield from keys(value)
+
+    for name, stage in yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"].items():
+        for values in stage.get("params", {}).values():
+            assert not {"size", "nfiles"} & set(keys(values)), name
+
+
+def test_stages_import_what_they_use(pipeline):
+    """Importing torch, torchvision or matplotlib takes a second; it is for those who draw on it."""
+    code = "import sys, {}; print(*{{'torch', 'torchvision', 'matplotlib'}} & sys.modules.keys())"
+    uses = {"numerics": "torch", "alexnet": "torchvision", "figures": "matplotlib"}
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name, stage in stages.items():
+        core = {Path(dep).stem for dep in stage["deps"] if dep.startswith("stages/core/")}
+        expected = {package for module, package in uses.items() if module in core}
+        if name.startswith("download"):
+            expected = set()  # only when it comes to torchvision's own sources
+        result = execute(ROOT, "python", "-c", code.format(f"stages.{name}"))
+        assert set(result.stdout.split()) == expected, name
+
+
+def test_onednn_computes_by_the_kernel_that_needs_no_cache(project):
+    """The stages that may use it use it, and whatever it computes has one order of adding up."""
+    used = set()
+    for command in ("train cnn", "train mlp", "convolve", "alexnet_maps"):
+        result = execute(project, "python", "-m", *f"stages.{command}".split(), ONEDNN_VERBOSE="1")
+        assert result.returncode == 0, result.stderr
+        for line in result.stdout.splitlines():
+            if line.startswith("onednn_verbose") and ",exec," in line:
+                kind, implementation = line.split(",exec,cpu,")[1].split(",")[:2]
+                if kind != "reorder":
+                    used.add((command, kind, implementation))
+    assert used == {("train cnn", "convolution", "jit:avx2")}

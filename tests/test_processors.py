@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import yaml
+
 from conftest import ROOT, execute
 from processors import EMULATED, HERE, commands, differing_bytes, outputs, run_all
 

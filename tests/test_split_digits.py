@@ -3,12 +3,13 @@
 import struct
 from pathlib import Path
 
+from stages.core.command import InputError
+
 import numpy as np
 import pytest
 import yaml
 
 from stages import split_digits
-from stages.core.command import InputError
 from stages.core.idx import read_idx
 from stages.core.tensors import load_tensors
 

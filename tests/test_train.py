@@ -5,17 +5,18 @@ import json
 import math
 from pathlib import Path
 
-from stages.core.numerics import torch
+from stages.core.numerics import onednn, torch
 
 import pytest
 import yaml
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from stages import train
 from stages.core.models import CNN, MLP, LogisticRegression, max_pool_2x2, num_parameters
 from stages.core.tensors import load_tensors, save_tensors
 from stages.core.training import EVAL_BATCH, Split, accuracy
+
+from benchmarks import lesson
 
 MODELS = ("logistic", "mlp", "cnn")
 
@@ -36,90 +37,47 @@ def read_curve(path):
         return [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
 
 
-def lesson_accuracy(model, dataset):
-    correct = 0
-    for images, labels in DataLoader(dataset, batch_size=EVAL_BATCH):
-        logits = model(images)
-        correct += logits.max(1, keepdim=True)[1].eq(labels.view_as(logits[:, :1])).sum().item()
-    return correct / len(dataset)
+class Shuffled(torch.utils.data.Sampler):
+    """In every epoch another order, drawn from one generator."""
 
+    def __init__(self, num_images, seed):
+        self.num_images, self.generator = num_images, torch.Generator().manual_seed(seed)
 
-def lesson_training(model, optimizer, train_set, val_set, batch_size, epochs, orders):
-    """The lesson's loop, written plainly: a DataLoader for every pass over the data."""
-    iteration = 0
-    for _ in range(epochs):
-        sampler = next(orders)
-        for images, labels in DataLoader(
-            train_set, batch_size=batch_size, sampler=sampler, drop_last=True
-        ):
-            loss = nn.CrossEntropyLoss()(model(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            iteration += 1
-            yield (
-                iteration,
-                loss.item(),
-                lesson_accuracy(model, train_set),
-                lesson_accuracy(model, val_set),
-            )
+    def __len__(self):
+        return self.num_images
 
-
-class LessonCNN(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels=1, out_channels=4, kernel_size=3, padding=1)
-        self.pool = nn.MaxPool2d(kernel_size=2, stride=2)
-        self.conv2 = nn.Conv2d(in_channels=4, out_channels=8, kernel_size=3, padding=1)
-        self.fc = nn.Linear(8 * 7 * 7, 10)
-
-    def forward(self, x):
-        x = self.pool(torch.relu(self.conv1(x)))
-        x = self.pool(torch.relu(self.conv2(x)))
-        return self.fc(x.view(-1, 8 * 7 * 7))
-
-
-def lesson_model(name, num_hidden):
-    if name == "logistic":
-        return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-    if name == "mlp":
-        return nn.Sequential(
-            nn.Flatten(), nn.Linear(784, num_hidden), nn.ReLU(), nn.Linear(num_hidden, 10)
-        )
-    return LessonCNN()
+    def __iter__(self):
+        return iter(torch.randperm(self.num_images, generator=self.generator).tolist())
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_curves_and_weights_are_those_of_a_plain_loop(pipeline, digits, params, name):
     """Iteration by iteration, bit for bit: same initial weights, same batches, same numbers."""
     chosen = params[name]
-    sets = {
-        part: TensorDataset(
-            digits[f"{part}_images"].float().unsqueeze(1) / 255, digits[f"{part}_labels"]
+    train_data, val_data = (
+        list(
+            zip(
+                digits[f"{part}_images"].unsqueeze(1) / 255,
+                digits[f"{part}_labels"].tolist(),
+                strict=True,
+            )
         )
         for part in ("train", "val")
-    }
-    torch.manual_seed(chosen["seed"])
-    model = lesson_model(name, chosen.get("num_hidden"))
-    optimizer = torch.optim.Adam(model.parameters(), lr=chosen["learning_rate"], fused=True)
-    generator = torch.Generator().manual_seed(chosen["seed"])
-    orders = (torch.randperm(2000, generator=generator).tolist() for _ in range(chosen["epochs"]))
-    expected = list(
-        lesson_training(
-            model, optimizer, sets["train"], sets["val"], chosen["batch_size"], 3, orders
-        )
     )
+    torch.manual_seed(chosen["seed"])
+    model = lesson.MODELS[name]()
+    optimizer = torch.optim.Adam(model.parameters(), lr=chosen["learning_rate"], fused=True)
+    with onednn():
+        expected = lesson.train(
+            model, optimizer, train_data, val_data, Shuffled(2000, chosen["seed"]), EVAL_BATCH
+        )
     assert len(expected) == 93
     assert read_curve(pipeline / f"artifacts/curves/{name}.csv") == expected
 
     trained = load_tensors(pipeline / f"artifacts/models/{name}.safetensors")
-    for (_, ours), theirs in zip(sorted(trained.items()), sorted_values(model), strict=True):
-        assert torch.equal(torch.from_numpy(ours), theirs)
-
-
-def sorted_values(model):
-    """The state dict's values by name; numbered layers sort as the lesson's names do."""
-    return [tensor for _, tensor in sorted(model.state_dict().items())]
+    assert trained.keys() == model.state_dict().keys()
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(torch.from_numpy(trained[key]), tensor), key
 
 
 @pytest.mark.parametrize(

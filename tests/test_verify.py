@@ -5,9 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import execute
 from PIL import Image
 from safetensors.numpy import load_file, save_file
+
+from conftest import execute
 from verify import differences, outputs
 
 

@@ -33,7 +33,7 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """Two convolutions, each followed by ReLU and pooling, and a linear layer. 4,266 parameters."""
+    """Two convolutions, each followed by pooling and ReLU, and a linear layer. 4,266 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,8 +42,9 @@ class CNN(nn.Module):
         self.fc = nn.Linear(8 * 7 * 7, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = max_pool_2x2(F.relu(self.conv1(x)))  # N × 4 × 14 × 14
-        x = max_pool_2x2(F.relu(self.conv2(x)))  # N × 8 × 7 × 7
+        # Pooling first gives the same values and gradients, and leaves ReLU a quarter of the work.
+        x = F.relu(max_pool_2x2(self.conv1(x)))  # N × 4 × 14 × 14
+        x = F.relu(max_pool_2x2(self.conv2(x)))  # N × 8 × 7 × 7
         return self.fc(x.flatten(1))
 
 

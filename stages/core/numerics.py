@@ -8,6 +8,8 @@ the stages work too, but a line on standard error says that their bytes may diff
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -23,15 +25,30 @@ if not pinned:
 
 os.environ["ATEN_CPU_CAPABILITY"] = "avx2" if pinned else "default"
 os.environ["MKL_CBWR"] = "COMPATIBLE"  # with AVX2 here, Intel and AMD differ
-os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"  # should anything call it in spite of the flag below
+os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
 os.environ["OMP_NUM_THREADS"] = "1"  # the order of a sum follows the number of threads
 
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
-# These two cut convolutions into blocks after the size of the caches. Without them a convolution is
-# a product of matrices by MKL, which promises equal results under the setting above.
-torch.backends.mkldnn.enabled = False
+# These two may cut a convolution into blocks after the size of the caches. Without them it is a
+# product of matrices by MKL, which promises equal results under the setting above.
 torch.backends.nnpack.set_flags(False)
+torch.backends.mkldnn.enabled = False
 
-__all__ = ["torch"]
+
+@contextmanager
+def onednn() -> Iterator[None]:
+    """Let oneDNN compute convolutions, faster than MKL, in all threads.
+
+    Only for convolutions to which it gives its kernel `jit:avx2`, as ONEDNN_VERBOSE=1 shows: there
+    the shapes alone decide in which order a sum is added up, by its source (jit_avx2_convolution).
+    """
+    torch.backends.mkldnn.enabled = True
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = False
+
+
+__all__ = ["onednn", "torch"]

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from stages.core.command import InputError
+
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from stages.core.command import InputError
 from stages.core.files import new_file
 
 

@@ -1,15 +1,24 @@
-"""Training a classifier, and measuring it."""
+"""Training a classifier, and measuring it while it learns."""
 
+import copy
 import math
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import NamedTuple
 
 from stages.core.numerics import torch
 
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
-EVAL_BATCH = 128  # images whose activations stay in a processor's cache
+EVAL_BATCH = 256  # images whose activations stay in a processor's cache
+
+Update = Callable[[Sequence[torch.Tensor]], None]  # changes parameters by their gradients
 
 
 class Split(NamedTuple):
@@ -33,27 +42,70 @@ class Diverged(Exception):
     """The loss or the weights are no longer numbers."""
 
 
-def make_optimizer(
-    name: str, model: nn.Module, learning_rate: float, momentum: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    """Adam or SGD, in the fused form: the others take Adam's square roots through a library of
-    vector functions that differs between processors. Momentum is SGD's alone."""
-    parameters = model.parameters()
-    if name == "adam":
-        return torch.optim.Adam(parameters, learning_rate, weight_decay=weight_decay, fused=True)
-    return torch.optim.SGD(
-        parameters, learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True
-    )
+# The optimizers are torch's functional ones: the classes of torch.optim import its compiler, which
+# takes more than a second. They are fused: the other forms take Adam's square roots through a
+# library of vector functions that differs between processors.
+
+
+def adam_update(
+    parameters: Sequence[torch.Tensor], learning_rate: float, weight_decay: float
+) -> Update:
+    """Adam (Kingma and Ba, 2015), the constants of its moving averages those of torch."""
+    means, squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+    steps = [torch.zeros(()) for _ in parameters]
+
+    @torch.no_grad()
+    def update(gradients: Sequence[torch.Tensor]) -> None:
+        adam(
+            list(parameters),
+            list(gradients),
+            exp_avgs=means,
+            exp_avg_sqs=squares,
+            max_exp_avg_sqs=[],
+            state_steps=steps,
+            fused=True,
+            lr=learning_rate,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            weight_decay=weight_decay,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    return update
+
+
+def sgd_update(
+    parameters: Sequence[torch.Tensor], learning_rate: float, momentum: float, weight_decay: float
+) -> Update:
+    """Stochastic gradient descent with momentum."""
+    velocities = [None for _ in parameters]
+
+    @torch.no_grad()
+    def update(gradients: Sequence[torch.Tensor]) -> None:
+        sgd(
+            list(parameters),
+            list(gradients),
+            momentum_buffer_list=velocities,
+            fused=True,
+            lr=learning_rate,
+            momentum=momentum,
+            dampening=0,
+            weight_decay=weight_decay,
+            nesterov=False,
+            maximize=False,
+        )
+
+    return update
 
 
 def train_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor
+    model: nn.Module, update: Update, images: torch.Tensor, labels: torch.Tensor
 ) -> float:
     """Update the model on one batch; its mean cross-entropy (nats) before the update."""
     loss = F.cross_entropy(model(images), labels)
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
+    update(torch.autograd.grad(loss, [*model.parameters()]))
     return loss.item()
 
 
@@ -69,37 +121,49 @@ def accuracy(model: nn.Module, split: Split) -> float:
     return correct / len(split.labels)
 
 
+def shuffled_batches(
+    num_images: int, batch_size: int, generator: torch.Generator
+) -> Iterator[torch.Tensor]:
+    """Endless epochs of the images' indices in another order each; the rest is dropped that would
+    not fill a batch."""
+    while True:
+        order = torch.randperm(num_images, generator=generator)
+        yield from order[: num_images - num_images % batch_size].split(batch_size)
+
+
 def train(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    update: Update,
     train_split: Split,
     val_split: Split,
     *,
     batch_size: int,
-    epochs: int,
+    num_iterations: int,
     eval_every: int,
     generator: torch.Generator,
 ) -> Iterator[Point]:
     """Train the model, and yield a point after every `eval_every` updates and after the last.
 
-    The images are shuffled by the generator in every epoch; an incomplete last batch is dropped.
+    Most of the time goes into measuring, so other threads measure copies of the model while it
+    learns on. One thread alone measures a copy: their number changes no result.
     Raises Diverged when the loss or, in the end, a weight is infinite or not a number.
     """
-    num_images = len(train_split.labels)
-    last = epochs * (num_images // batch_size)
-    iteration = 0
-    for _ in range(epochs):
-        order = torch.randperm(num_images, generator=generator)
-        for batch in order[: num_images - num_images % batch_size].split(batch_size):
-            loss = train_step(
-                model, optimizer, train_split.images[batch], train_split.labels[batch]
-            )
-            iteration += 1
+
+    def measure(iteration: int, loss: float, model: nn.Module) -> Point:
+        return Point(iteration, loss, accuracy(model, train_split), accuracy(model, val_split))
+
+    batches = shuffled_batches(len(train_split.labels), batch_size, generator)
+    num_threads = os.cpu_count()
+    with ThreadPoolExecutor(num_threads) as threads:
+        points = deque()
+        for iteration, batch in enumerate(islice(batches, num_iterations), start=1):
+            loss = train_step(model, update, train_split.images[batch], train_split.labels[batch])
             if not math.isfinite(loss):
                 raise Diverged(f"the loss is {loss} at iteration {iteration}")
-            if iteration % eval_every == 0 or iteration == last:
-                yield Point(
-                    iteration, loss, accuracy(model, train_split), accuracy(model, val_split)
-                )
+            if iteration % eval_every == 0 or iteration == num_iterations:
+                points.append(threads.submit(measure, iteration, loss, copy.deepcopy(model)))
+            if len(points) > num_threads:
+                yield points.popleft().result()
+        yield from (point.result() for point in points)
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise Diverged("the weights are not finite in the end")

@@ -1,0 +1,101 @@
+"""The whole pipeline against the lesson as one script, and what a user waits for between changes.
+
+The downloads are there in all cases; everything after them is made.
+"""
+
+import itertools
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from benchmarks.side_by_side import medians, output, print_table, seconds
+from conftest import ROOT, copy_project, execute
+
+ROUNDS = 3
+ROUNDS_OF_NOTHING = 10
+STAGES = 15
+
+
+def project_with_downloads(folder: Path) -> Path:
+    copy_project(folder)
+    for name in ("mnist", "alexnet"):
+        shutil.copytree(ROOT / "data" / name, folder / "data" / name)
+    output(
+        "dvc", "commit", "--force", "--quiet", "download_mnist", "download_alexnet", folder=folder
+    )
+    return folder
+
+
+def project_of_empty_stages(folder: Path) -> Path:
+    folder.mkdir()
+    execute(folder, "git", "init", "--quiet").check_returncode()
+    output("dvc", "init", "--quiet", folder=folder)
+    for index in range(STAGES):
+        stage = ("--name", f"stage{index}", "--outs", f"file{index}", f"touch file{index}")
+        output("dvc", "stage", "add", "--quiet", *stage, folder=folder)
+    output("dvc", "repro", folder=folder)
+    return folder
+
+
+def row(
+    name: str, taken: float, reference: float, target: str, title: str = "from the downloads on"
+) -> dict[str, object]:
+    return {title: name, "s": taken, "ratio": taken / reference, "target": target}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        start = project_with_downloads(folder / "start")
+        copies = (folder / str(index) for index in itertools.count())
+
+        def from_scratch(*command: str) -> float:
+            copy = shutil.copytree(start, next(copies))
+            taken = seconds(*command, folder=copy)
+            shutil.rmtree(copy)
+            return taken
+
+        lesson = ("python", "-m", "benchmarks.lesson")
+        one_at_a_time = ("dvc", "repro")
+        two_at_a_time = ("python", "-m", "stages.core.repro", "--jobs", "2")
+
+        made = shutil.copytree(start, folder / "made")
+        output("dvc", "repro", folder=made)
+        units = itertools.count(31)
+
+        def change() -> float:
+            text = (made / "params.yaml").read_text()
+            line = next(line for line in text.splitlines() if "num_hidden" in line)
+            (made / "params.yaml").write_text(text.replace(line, f"    num_hidden: {next(units)}"))
+            return seconds("dvc", "repro", folder=made)
+
+        taken = medians(
+            ROUNDS,
+            script=lambda: seconds(*lesson, str(next(copies))),
+            repro=partial(from_scratch, *one_at_a_time),
+            two=partial(from_scratch, *two_at_a_time),
+            change=change,
+        )
+        script = taken["script"]
+        print_table(
+            {"from the downloads on": "the lesson as one script", "s": script},
+            row("dvc repro", taken["repro"], script, "≤ 1.2"),
+            row("make repro JOBS=2", taken["two"], script, "≤ 0.8"),
+            row("dvc repro, another num_hidden", taken["change"], script, "≤ 0.35"),
+        )
+
+        empty = project_of_empty_stages(folder / "empty")
+        taken = medians(
+            ROUNDS_OF_NOTHING,
+            nothing=lambda: seconds("dvc", "repro", folder=made),
+            empty=lambda: seconds("dvc", "repro", folder=empty),
+        )
+        print_table(
+            {"nothing to do": f"{STAGES} empty stages", "s": taken["empty"]},
+            row("the pipeline", taken["nothing"], taken["empty"], "≤ 1.3", "nothing to do"),
+        )
+
+
+if __name__ == "__main__":
+    main()

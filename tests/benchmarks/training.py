@@ -1,0 +1,86 @@
+"""The training loop against the lesson's, at the default parameters.
+
+Ours runs under the pinned numerics, with one thread in every operation; the lesson's as in its
+notebook, with a DataLoader over pairs of an image and its label, under torch's own settings.
+"""
+
+import sys
+import time
+from functools import partial
+
+from benchmarks.side_by_side import medians, output, print_table
+
+MODELS = {"logistic": 2, "mlp": 2, "cnn": 3}  # how many times as fast ours should be
+ROUNDS = 5
+
+
+def pipeline(model: str) -> float:
+    """Seconds of the pipeline's loop, the optimizer made in them."""
+    from stages.core.numerics import onednn, torch  # isort: skip
+    from stages import paths, train
+    from stages.core.params import read_params
+    from stages.core.tensors import load_tensors
+
+    data = train.splits(load_tensors(paths.DIGITS))
+    kind = train.MLPParams if model == "mlp" else train.TrainParams
+    params = read_params(paths.PARAMS, f"train.{model}", kind)
+    classifier = train.build(model, params)
+    start = time.perf_counter()
+    with onednn():
+        points = train.train(
+            classifier,
+            train.make_update(classifier, params),
+            data["train"],
+            data["val"],
+            batch_size=64,
+            num_iterations=93,
+            eval_every=1,
+            generator=torch.Generator().manual_seed(0),
+        )
+        assert len(list(points)) == 93
+    return time.perf_counter() - start
+
+
+def lesson(model: str) -> float:
+    """Seconds of the lesson's loop, the optimizer made in them."""
+    import torch
+
+    from benchmarks.lesson import LEARNING_RATES, MODELS, load_digits, train
+
+    data = load_digits()
+    classifier = MODELS[model]()
+    start = time.perf_counter()
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=LEARNING_RATES[model])
+    assert len(train(classifier, optimizer, *data)) == 93
+    return time.perf_counter() - start
+
+
+LOOPS = {"lesson": lesson, "pipeline": pipeline}
+
+
+def measured(loop: str, model: str) -> float:
+    """The same in a process of its own, where each sets torch up in its own way."""
+    return float(output("python", "-m", "benchmarks.training", loop, model))
+
+
+def main() -> None:
+    rows = []
+    for model, target in MODELS.items():
+        taken = medians(ROUNDS, **{loop: partial(measured, loop, model) for loop in LOOPS})
+        rows.append(
+            {
+                "training loop": model,
+                "lesson, s": taken["lesson"],
+                "pipeline, s": taken["pipeline"],
+                "times as fast": taken["lesson"] / taken["pipeline"],
+                "target": f"≥ {target}",
+            }
+        )
+    print_table(*rows)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        main()
+    else:
+        print(LOOPS[sys.argv[1]](sys.argv[2]))
