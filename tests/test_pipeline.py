@@ -112,7 +112,10 @@ def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
         kept = {}
         for section in sections:
             first, *rest = section.split(".")
-            kept[first] = {rest[0]: params[first][rest[0]]} if rest else params[first]
+            if rest:
+                kept.setdefault(first, {})[rest[0]] = params[first][rest[0]]
+            else:
+                kept[first] = params[first]
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
 
     python, dash_m, module, *arguments = stage.cmd.split()

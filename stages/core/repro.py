@@ -44,7 +44,7 @@ def reproduce(stage: str, before: Sequence[Outcome]) -> Outcome:
     it has, if any, so that stages which run at the same time do not talk at the same time."""
     if missing := [outcome.stage for outcome in before if outcome.problem]:
         return Outcome(stage, f"was left out: it reads what {', '.join(missing)} should have made")
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())  # the stage is a process of its own
         status = dvc.cli.main(["--wait-for-lock", "repro", "--single-item", stage])
