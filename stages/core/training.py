@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-EVAL_BATCH = 256  # images whose activations stay in a processor's cache
+EVAL_BATCH = 256  # images at a time; with far fewer or far more it takes longer
 
 Update = Callable[[Sequence[torch.Tensor]], None]  # changes parameters by their gradients
 
