@@ -1,4 +1,5 @@
-# make repro    set everything up and run what changed of the pipeline; with JOBS=2, two stages at a time
+# make repro    set everything up and run what changed of the pipeline; with JOBS=2, two stages at a
+#               time; with SCHEDULER=tcp://HOST:PORT, on a Dask cluster
 # make test     set everything up and run the tests
 # make verify   reproduce what is committed from its sources, and compare with dvc.lock
 # make bench    measure against the lesson as one script, side by side
@@ -11,8 +12,9 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: repro test verify processors bench lint lock
 
-repro: .venv/installed
-	$(if $(JOBS),python -m stages.core.repro --jobs $(JOBS),dvc repro)
+repro: .venv/installed$(if $(SCHEDULER),-test)
+	$(if $(SCHEDULER),python -m stages.core.repro --scheduler $(SCHEDULER),\
+	$(if $(JOBS),python -m stages.core.repro --jobs $(JOBS),dvc repro))
 
 test: .venv/installed-test
 	pytest
@@ -25,7 +27,7 @@ processors: .venv/installed-test
 
 bench: .venv/installed-test
 	dvc repro --quiet
-	for name in training growth pipeline processes; do \
+	for name in training growth pipeline processes features; do \
 		PYTHONPATH=.:tests python -m benchmarks.$$name || exit; done
 
 lint: .venv/installed-test
@@ -37,6 +39,7 @@ lint: .venv/installed-test
 	pip install --require-hashes -r requirements.txt
 	touch $@
 
+# The tests' packages and those for a cluster.
 .venv/installed-test: tests/requirements.txt .venv/installed
 	pip install --require-hashes -r tests/requirements.txt
 	touch $@
@@ -46,4 +49,4 @@ LOCK = uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-e
 
 lock: .venv/installed-test
 	$(LOCK) --output-file requirements.txt
-	$(LOCK) --extra test --constraint requirements.txt --output-file tests/requirements.txt
+	$(LOCK) --extra cluster --extra test --constraint requirements.txt --output-file tests/requirements.txt

@@ -7,7 +7,7 @@ Visin, "A guide to convolution arithmetic for deep learning", 2016).
 
 from typing import Annotated
 
-from stages.core.command import InputError, run
+from stages.core.command import run
 from stages.core.numerics import torch
 
 from matplotlib.figure import Figure
@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from stages import paths
+from stages.core.errors import InputError
 from stages.core.figures import ColourMap, Grid, draw_grids, middle, save_figure
 from stages.core.files import write_csv
 from stages.core.params import Params, Seed, read_params

@@ -8,7 +8,12 @@ from matplotlib.figure import Figure
 from stages import paths
 from stages.core.figures import DPI, save_figure
 
-TITLES = {"logistic": "Logistic regression", "mlp": "MLP", "cnn": "CNN"}
+TITLES = {
+    "logistic": "Logistic regression",
+    "mlp": "MLP",
+    "cnn": "CNN",
+    "probe": "Logistic regression on features",
+}
 STYLES = ("-", "--")  # told apart in grey too
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-MODELS = ("logistic", "mlp", "cnn")
+MODELS = ("logistic", "mlp", "cnn", "probe")
 
 PARAMS = Path("params.yaml")
 
@@ -10,9 +10,18 @@ MNIST = Path("data/mnist")
 ALEXNET = Path("data/alexnet/features.safetensors")
 PHOTO = Path("data/photo.png")
 DIGITS = Path("data/digits.safetensors")
+EMBEDDED_DIGITS = Path("data/embedded_digits.safetensors")
+SAMPLE_IMAGES = Path("data/sample_images")
 
 CONVOLUTION = Path("artifacts/convolution")
 ALEXNET_MAPS = Path("artifacts/alexnet")
+DATA_EFFICIENCY = Path("artifacts/data_efficiency")
+EMBEDDED_IMAGES = Path("artifacts/embedded_images")
+
+
+def digits(model: str) -> Path:
+    """What a model learns from: the probe from AlexNet's features, the others from pixels."""
+    return EMBEDDED_DIGITS if model == "probe" else DIGITS
 
 
 def weights(model: str) -> Path:

@@ -1,10 +1,11 @@
 """Split MNIST into the images to train on, to validate on and to test on."""
 
-from stages.core.command import InputError, run
+from stages.core.command import run
 
 import numpy as np
 
 from stages import paths
+from stages.core.errors import InputError
 from stages.core.idx import read_idx
 from stages.core.params import Count, Params, read_params
 from stages.core.tensors import save_tensors

@@ -1,77 +1,19 @@
 """Train one of the classifiers on the digits; write its weights, learning curves and metrics."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal
 
-from stages.core.command import InputError, run
-from stages.core.numerics import onednn, torch
+from stages.core.command import run
 
-import numpy as np
-from pydantic import Field
 from tqdm import tqdm
 
 from stages import paths
+from stages.core.classifiers import build, learn, num_iterations, read_train_params, splits
 from stages.core.files import new_file, write_csv
-from stages.core.models import CNN, MLP, LogisticRegression, num_parameters
-from stages.core.params import Count, Params, Seed, read_params
+from stages.core.models import num_parameters
 from stages.core.tensors import load_tensors, save_tensors
-from stages.core.training import (
-    Diverged,
-    Point,
-    Split,
-    Update,
-    accuracy,
-    adam_update,
-    sgd_update,
-    train,
-)
-
-
-class TrainParams(Params):
-    optimizer: Literal["adam", "sgd"]
-    learning_rate: Annotated[float, Field(gt=0)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    batch_size: Count
-    epochs: Count
-    eval_every: Count
-    seed: Seed
-
-
-class MLPParams(TrainParams):
-    num_hidden: Annotated[int, Field(ge=1, le=1024)]
-
-
-def build(name: str, params: TrainParams) -> torch.nn.Module:
-    """The model of that name, its initial weights drawn from the seed."""
-    torch.manual_seed(params.seed)
-    match name:
-        case "logistic":
-            return LogisticRegression()
-        case "mlp":
-            return MLP(params.num_hidden)
-        case "cnn":
-            return CNN()
-    raise KeyError(name)
-
-
-def make_update(model: torch.nn.Module, params: TrainParams) -> Update:
-    parameters = list(model.parameters())
-    if params.optimizer == "adam":
-        return adam_update(parameters, params.learning_rate, params.weight_decay)
-    return sgd_update(parameters, params.learning_rate, params.momentum, params.weight_decay)
-
-
-def splits(digits: dict[str, np.ndarray]) -> dict[str, Split]:
-    """The digits by the name of their split, pixels scaled to [0, 1]."""
-    return {
-        name: Split(
-            torch.from_numpy(digits[f"{name}_images"]).unsqueeze(1) / 255,
-            torch.from_numpy(digits[f"{name}_labels"]),
-        )
-        for name in ("train", "val", "test")
-    }
+from stages.core.training import Point, accuracy
 
 
 def watched(points: Iterable[Point], name: str, last: int) -> Iterator[Point]:
@@ -91,37 +33,22 @@ def watched(points: Iterable[Point], name: str, last: int) -> Iterator[Point]:
             yield point
 
 
-@onednn()  # the CNN's convolutions are of the kind that may use it
 def main(model: str) -> None:
-    section = f"train.{model}"
-    params = read_params(paths.PARAMS, section, MLPParams if model == "mlp" else TrainParams)
-    data = splits(load_tensors(paths.DIGITS))
-    num_images = len(data["train"].labels)
-    if params.batch_size > num_images:
-        raise InputError(
-            f"{paths.PARAMS}: {section}.batch_size is {params.batch_size:,}; "
-            f"it should be at most {num_images:,}, the training images"
-        )
-
-    classifier = build(model, params)
-    num_iterations = params.epochs * (num_images // params.batch_size)
-    points = train(
+    params = read_train_params(paths.PARAMS, model)
+    data = splits(load_tensors(paths.digits(model)))
+    num_images, *shape = data["train"].inputs.shape
+    last = num_iterations(model, params, num_images)
+    classifier = build(model, params, num_inputs=math.prod(shape))
+    points = learn(
+        model,
         classifier,
-        make_update(classifier, params),
+        params,
         data["train"],
         data["val"],
-        batch_size=params.batch_size,
-        num_iterations=num_iterations,
+        num_iterations=last,
         eval_every=params.eval_every,
-        generator=torch.Generator().manual_seed(params.seed),
     )
-    try:
-        curve = list(watched(points, model, num_iterations))
-    except Diverged as error:
-        raise InputError(
-            f"{paths.PARAMS}: {section} diverges, {error}; "
-            "a smaller learning_rate, momentum or weight_decay is right"
-        ) from None
+    curve = list(watched(points, model, last))
 
     state_dict = classifier.state_dict()
     save_tensors({name: value.numpy() for name, value in state_dict.items()}, paths.weights(model))

@@ -28,6 +28,16 @@ def digit_grid(heading: str, weight: np.ndarray, columns: int) -> Grid:
     )
 
 
+def feature_grid(weight: np.ndarray) -> Grid:
+    """A tile for each row of a linear layer's weight, 10 × (256 · side · side): 16 × 16 squares,
+    each with the side × side weights of a feature map."""
+    side = math.isqrt(weight.shape[1] // 256)
+    heading = f"The weights of 256 feature maps of {side} × {side}; their order shows no shape"
+    squares = weight.reshape(-1, 16, 16, side, side).transpose(0, 1, 3, 2, 4)
+    zoom = max(1, 140 // (16 * side))
+    return Grid(heading, squares.reshape(-1, 16 * side, 16 * side), columns=5, zoom=zoom)
+
+
 def kernel_grid(heading: str, weight: np.ndarray) -> Grid:
     """A row for each output of a convolution's weight, outputs × inputs × height × width.
 
@@ -57,6 +67,9 @@ def grids(model: str, weights: dict[str, np.ndarray]) -> tuple[str, list[Grid]]:
                 kernel_grid(first, weights["conv1.weight"]),
                 kernel_grid(second, weights["conv2.weight"]),
             ]
+        case "probe":
+            title = "Logistic regression on AlexNet's features"
+            return title, [feature_grid(weights["layer.weight"])]
     raise KeyError(model)
 
 

@@ -4,14 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from stages.core.command import run
 from stages.core.numerics import torch  # noqa: F401  before any test imports torch
 
+import psutil
 import pytest
+
+from processors import MADE_OF_DATA
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -22,6 +26,23 @@ def execute(folder: Path, *command: str, **environment: str) -> subprocess.Compl
     return subprocess.run(
         command, cwd=folder, env=ENVIRONMENT | environment, capture_output=True, text=True
     )
+
+
+@contextmanager
+def dask_process(folder: Path, *command: str) -> Iterator[subprocess.Popen]:
+    """One of Dask's commands while it runs in the folder; in the end it is killed, with all that it
+    started."""
+    with (folder / "log").open("a") as log:
+        process = subprocess.Popen(
+            ("python", "-m", "dask", *command), cwd=folder, env=ENVIRONMENT, stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        below = psutil.Process(process.pid).children(recursive=True)
+        for each in (process, *below):
+            each.kill()
+        process.wait()
 
 
 def copy_project(folder: Path) -> Path:
@@ -58,6 +79,18 @@ def project(pipeline: Path, tmp_path: Path) -> Path:
     shutil.copytree(pipeline, folder, ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copytree(pipeline / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
     return folder
+
+
+@pytest.fixture
+def emptied(project: Path) -> Path:
+    """A project with its downloads alone: no other output, none in the cache."""
+    shutil.rmtree(project / "artifacts")
+    for name in MADE_OF_DATA:
+        (project / "data" / name).unlink()
+    shutil.rmtree(project / "data/sample_images")
+    shutil.rmtree(project / ".dvc/cache")
+    execute(project, "dvc", "commit", "--force", "--quiet", "download_mnist", "download_alexnet")
+    return project
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from dvc.repo import Repo
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("data/mnist", "data/alexnet")
+MADE_OF_DATA = ("photo.png", "digits.safetensors", "embedded_digits.safetensors")
 
 
 class Processor(NamedTuple):
@@ -71,8 +72,9 @@ def run(processor: Processor, project: Path, params: str, folder: Path) -> Path:
 
 def outputs(folder: Path) -> dict[str, bytes]:
     """Every file that the stages wrote."""
-    made = [folder / "data/photo.png", folder / "data/digits.safetensors"]
-    made += [path for path in (folder / "artifacts").rglob("*") if path.is_file()]
+    made = [folder / f"data/{name}" for name in MADE_OF_DATA]
+    for place in ("data/sample_images", "artifacts"):
+        made += [path for path in (folder / place).rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in made}
 
 

@@ -18,7 +18,7 @@ def test_every_stage_has_help(stage):
     result = execute(ROOT, sys.executable, "-m", f"stages.{stage}", "--help")
     assert result.returncode == 0
     assert result.stdout.startswith(f"usage: python -m stages.{stage} [-h]")
-    assert ("{logistic,mlp,cnn}" in result.stdout) == (
+    assert ("{logistic,mlp,cnn,probe}" in result.stdout) == (
         stage in ("train", "learning_curves", "weight_grid")
     )
 
@@ -92,6 +92,10 @@ def test_torch_before_the_settings_is_an_error(tmp_path):
         ("weight_grid", {"matplotlib"}),
         ("convolve", {"torch", "matplotlib"}),
         ("alexnet_maps", {"torch", "torchvision", "matplotlib"}),
+        ("embed_digits", {"torch", "torchvision"}),
+        ("data_efficiency", {"torch", "matplotlib"}),
+        ("sample_images", set()),
+        ("embed_images", {"torch", "torchvision"}),
     ],
 )
 def test_a_stage_imports_what_it_uses(stage, libraries):
@@ -106,4 +110,4 @@ def test_every_stage_module_is_in_the_graph():
     graph = yaml.safe_load(Path(ROOT, "dvc.yaml").read_text())["stages"]
     assert sorted(graph) == STAGES
     for name, stage in graph.items():
-        assert stage["cmd"].split()[:3] == ["python", "-m", f"stages.{name}"]
+        assert stage.get("do", stage)["cmd"].split()[:3] == ["python", "-m", f"stages.{name}"]

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from stages import split_digits, train, weight_grid
+from stages.core.classifiers import MLPParams
 from stages.core.params import read_params
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +25,7 @@ def write(digits, text=None):
 def test_the_project_s_own_parameters_are_good():
     params = read_params(ROOT / "params.yaml", "digits", split_digits.SplitParams)
     assert params.model_dump() == GOOD["digits"]
-    mlp = read_params(ROOT / "params.yaml", "train.mlp", train.MLPParams)
+    mlp = read_params(ROOT / "params.yaml", "train.mlp", MLPParams)
     assert (mlp.num_hidden, mlp.learning_rate, mlp.batch_size, mlp.epochs) == (30, 0.005, 64, 3)
 
 
@@ -85,7 +86,7 @@ def test_an_exponent_makes_a_number(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(text.replace("learning_rate: 0.005", "learning_rate: 5e-3"))
     assert yaml.safe_load(path.read_text())["train"]["mlp"]["learning_rate"] == "5e-3"
-    assert read_params(path, "train.mlp", train.MLPParams).learning_rate == 0.005
+    assert read_params(path, "train.mlp", MLPParams).learning_rate == 0.005
 
 
 @pytest.mark.parametrize(

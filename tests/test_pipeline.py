@@ -70,11 +70,15 @@ def test_the_graph_has_the_stages_of_the_lesson():
         "split_digits",
         "convolve",
         "alexnet_maps",
+        "embed_digits",
+        "data_efficiency",
+        "sample_images",
+        "embed_images",
     }
     per_model = {
         f"{name}@{model}"
         for name in ("train", "learning_curves", "weight_grid")
-        for model in ("logistic", "mlp", "cnn")
+        for model in ("logistic", "mlp", "cnn", "probe")
     }
     assert set(STAGES) == single | per_model
 
@@ -205,7 +209,7 @@ def test_metrics_are_one_table(project):
         "val_accuracy",
     ]
     assert [row.split()[0] for row in rows] == [
-        f"artifacts/metrics/{model}.json" for model in ("logistic", "mlp", "cnn")
+        f"artifacts/metrics/{model}.json" for model in ("logistic", "mlp", "cnn", "probe")
     ]
 
 
@@ -216,11 +220,11 @@ def test_plots_set_the_models_over_one_another_and_show_every_figure(project, tm
     for name in ("loss", "validation accuracy", "training accuracy"):
         [plot] = plots[name]
         content = json.dumps(plot)
-        for model in ("logistic", "mlp", "cnn"):
+        for model in ("logistic", "mlp", "cnn", "probe"):
             assert f"{model}.csv" in content
     figures = {str(p.relative_to(project)) for p in (project / "artifacts").rglob("*.png")}
     assert figures == {name for name in plots if name.endswith(".png")}
-    assert len(plots) == len(figures) + 3
+    assert len(plots) == len(figures) + 4
 
 
 def test_plots_diff_sets_pictures_side_by_side(project, tmp_path):
@@ -268,7 +272,8 @@ def test_stages_import_what_they_use(pipeline):
     uses = {"numerics": "torch", "alexnet": "torchvision", "figures": "matplotlib"}
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     for name, stage in stages.items():
-        core = {Path(dep).stem for dep in stage["deps"] if dep.startswith("stages/core/")}
+        deps = stage.get("do", stage)["deps"]
+        core = {Path(dep).stem for dep in deps if dep.startswith("stages/core/")}
         expected = {package for module, package in uses.items() if module in core}
         if name.startswith("download"):
             expected = set()  # only when it comes to torchvision's own sources
@@ -279,7 +284,17 @@ def test_stages_import_what_they_use(pipeline):
 def test_onednn_computes_by_the_kernel_that_needs_no_cache(project):
     """The stages that may use it use it, and whatever it computes has one order of adding up."""
     used = set()
-    for command in ("train cnn", "train mlp", "convolve", "alexnet_maps"):
+    change(project, "digits", train=128, val=32, test=33)
+    commands = (
+        "split_digits",
+        "train cnn",
+        "train mlp",
+        "convolve",
+        "alexnet_maps",
+        "embed_digits",
+        "embed_images",
+    )
+    for command in commands:
         result = execute(project, "python", "-m", *f"stages.{command}".split(), ONEDNN_VERBOSE="1")
         assert result.returncode == 0, result.stderr
         for line in result.stdout.splitlines():
@@ -287,4 +302,7 @@ def test_onednn_computes_by_the_kernel_that_needs_no_cache(project):
                 kind, implementation = line.split(",exec,cpu,")[1].split(",")[:2]
                 if kind != "reorder":
                     used.add((command, kind, implementation))
-    assert used == {("train cnn", "convolution", "jit:avx2")}
+    assert used == {
+        (command, "convolution", "jit:avx2")
+        for command in ("train cnn", "alexnet_maps", "embed_digits", "embed_images")
+    }

@@ -20,12 +20,13 @@ def small_params():
     for model in params["train"].values():
         model |= {"epochs": 1}
     params["photo"]["size"] = 127
+    params["images"]["size"] = 63
     return yaml.safe_dump(params)
 
 
 def test_threads_and_cores_make_no_difference(pipeline, tmp_path):
     one, all_of_them = run_all(HERE, pipeline, small_params(), tmp_path)
-    assert len(one) == len(outputs(pipeline)) and len(commands()) == 13
+    assert len(one) == len(outputs(pipeline)) and len(commands()) == 20
     assert differing_bytes(one, all_of_them) == {}
 
 

@@ -3,13 +3,12 @@
 import struct
 from pathlib import Path
 
-from stages.core.command import InputError
-
 import numpy as np
 import pytest
 import yaml
 
 from stages import split_digits
+from stages.core.errors import InputError
 from stages.core.idx import read_idx
 from stages.core.tensors import load_tensors
 

@@ -5,7 +5,7 @@ import json
 import math
 from pathlib import Path
 
-from stages.core.numerics import onednn, torch
+from stages.core.numerics import torch
 
 import pytest
 import yaml
@@ -18,7 +18,7 @@ from stages.core.training import EVAL_BATCH, Split, accuracy
 
 from benchmarks import lesson
 
-MODELS = ("logistic", "mlp", "cnn")
+MODELS = ("logistic", "mlp", "cnn")  # of the lesson
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_curves_and_weights_are_those_of_a_plain_loop(pipeline, digits, params, 
     torch.manual_seed(chosen["seed"])
     model = lesson.MODELS[name]()
     optimizer = torch.optim.Adam(model.parameters(), lr=chosen["learning_rate"], fused=True)
-    with onednn():
+    with torch.backends.mkldnn.flags(enabled=True):
         expected = lesson.train(
             model, optimizer, train_data, val_data, Shuffled(2000, chosen["seed"]), EVAL_BATCH
         )

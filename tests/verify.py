@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from dvc.repo import Repo
 from PIL import Image
@@ -75,6 +77,12 @@ def differences(name: str, committed: bytes | None, made: bytes | None) -> Itera
         yield from pixel_differences(
             *(np.asarray(Image.open(io.BytesIO(b))) for b in (committed, made))
         )
+    elif name.endswith(".parquet"):
+        a, b = (pq.read_table(io.BytesIO(content)) for content in (committed, made))
+        yield from field_differences(*map(cells, (a, b)))
+        yield from tensor_differences(
+            *({"features": np.stack(table["features"].to_numpy())} for table in (a, b))
+        )
     else:
         yield from field_differences(fields(name, committed), fields(name, made))
 
@@ -121,6 +129,15 @@ def fields(name: str, content: bytes) -> dict[str, str]:
             for key, value in row.items()
         }
     return {f"line {number}": line for number, line in enumerate(text.splitlines(), start=1)}
+
+
+def cells(table: pa.Table) -> dict[str, str]:
+    """What the rows of a table of features say beside them."""
+    return {
+        f"row {number}, {key}": str(value)
+        for number, row in enumerate(table.drop_columns("features").to_pylist(), start=1)
+        for key, value in row.items()
+    }
 
 
 def field_differences(committed: dict[str, str], made: dict[str, str]) -> Iterator[str]:

@@ -3,12 +3,14 @@ convolutional neural networks", 2014, in torchvision's version)."""
 
 from pathlib import Path
 
-from stages.core.numerics import torch
+from stages.core.numerics import Conv2d, torch
 
+from torch import nn
 from torchvision.models import AlexNet
 
 from stages.core.tensors import load_tensors
 
+SMALLEST = 63  # side of an image, pixels: of fewer, its last pooling leaves nothing
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue
 
 
@@ -20,6 +22,15 @@ def alexnet(features: Path) -> AlexNet:
     """
     with torch.device("meta"):
         model = AlexNet()
+        first, *others = [i for i, x in enumerate(model.features) if isinstance(x, nn.Conv2d)]
+        for index in others:  # oneDNN has no kernel for the first that needs no cache
+            conv = model.features[index]
+            model.features[index] = Conv2d(
+                conv.in_channels,
+                conv.out_channels,
+                conv.kernel_size,
+                padding=conv.padding,
+            )
     tensors = {
         name.removeprefix("features."): torch.from_numpy(array)
         for name, array in load_tensors(features).items()
@@ -32,3 +43,9 @@ def normalized(images: torch.Tensor) -> torch.Tensor:
     """Images N × 3 × height × width in [0, 1], less ImageNet's mean, over its deviation."""
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, DEVIATION))
     return (images - mean) / deviation
+
+
+@torch.inference_mode()
+def features(model: AlexNet, images: torch.Tensor) -> torch.Tensor:
+    """The feature maps N × 256 × height × width of images N × 3 × height × width in [0, 1]."""
+    return model.features(normalized(images))

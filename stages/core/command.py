@@ -12,11 +12,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stages.core.errors import InputError
+
 gc.disable()
-
-
-class InputError(Exception):
-    """Something that the user can mend: the message says what, where, and what would be right."""
 
 
 def run(stage: Callable[..., None], models: Sequence[str] = ()) -> None:

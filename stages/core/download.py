@@ -6,8 +6,6 @@ from os import environ
 from pathlib import Path
 from typing import TypeVar
 
-from stages.core.command import InputError
-
 import pooch
 import requests
 from pypi_simple import (
@@ -17,6 +15,8 @@ from pypi_simple import (
     UnsupportedRepoVersionError,
 )
 from requests.exceptions import ChunkedEncodingError
+
+from stages.core.errors import InputError
 
 TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of what is read
 T = TypeVar("T")

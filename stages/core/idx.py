@@ -9,9 +9,9 @@ import math
 import struct
 from pathlib import Path
 
-from stages.core.command import InputError
-
 import numpy as np
+
+from stages.core.errors import InputError
 
 
 def read_idx(path: Path, ndim: int) -> np.ndarray:

@@ -1,20 +1,23 @@
-"""The three classifiers of the lesson: each takes digits N × 1 × 28 × 28 to logits N × 10.
+"""The classifiers of the lesson: each takes digits N × 1 × 28 × 28 to logits N × 10.
 
 The layers have PyTorch's default initial weights, drawn from torch's global generator.
 """
 
-from stages.core.numerics import torch
+from stages.core.numerics import Conv2d, torch
 
 from torch import nn
 from torch.nn import functional as F
 
 
 class LogisticRegression(nn.Module):
-    """One linear layer: a weight for each pixel and digit. 7,850 parameters."""
+    """One linear layer: a weight for each input and digit. 7,850 parameters for the pixels.
 
-    def __init__(self) -> None:
+    On the features of a trained network, N × `num_inputs`, it is known as a linear probe.
+    """
+
+    def __init__(self, num_inputs: int = 28 * 28) -> None:
         super().__init__()
-        self.layer = nn.Linear(28 * 28, 10)
+        self.layer = nn.Linear(num_inputs, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layer(x.flatten(1))
@@ -37,8 +40,8 @@ class CNN(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 4, kernel_size=3, padding=1)
-        self.conv2 = nn.Conv2d(4, 8, kernel_size=3, padding=1)
+        self.conv1 = Conv2d(1, 4, kernel_size=3, padding=1)
+        self.conv2 = Conv2d(4, 8, kernel_size=3, padding=1)
         self.fc = nn.Linear(8 * 7 * 7, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

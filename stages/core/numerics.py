@@ -8,8 +8,6 @@ the stages work too, but a line on standard error says that their bytes may diff
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -37,18 +35,17 @@ torch.backends.nnpack.set_flags(False)
 torch.backends.mkldnn.enabled = False
 
 
-@contextmanager
-def onednn() -> Iterator[None]:
-    """Let oneDNN compute convolutions, faster than MKL, in all threads.
+class Conv2d(torch.nn.Conv2d):
+    """A convolution that oneDNN computes, several times as fast as MKL.
 
-    Only for convolutions to which it gives its kernel `jit:avx2`, as ONEDNN_VERBOSE=1 shows: there
+    Only for shapes to which oneDNN gives its kernel `jit:avx2`, as ONEDNN_VERBOSE=1 shows: there
     the shapes alone decide in which order a sum is added up, by its source (jit_avx2_convolution).
     """
-    torch.backends.mkldnn.enabled = True
-    try:
-        yield
-    finally:
-        torch.backends.mkldnn.enabled = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.mkldnn_convolution(
+            x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
+        )
 
 
-__all__ = ["onednn", "torch"]
+__all__ = ["Conv2d", "torch"]

@@ -5,11 +5,11 @@ import reprlib
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from stages.core.command import InputError
-
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from stages.core.errors import InputError
 
 
 class Params(BaseModel):

@@ -1,25 +1,35 @@
 """`dvc repro`, but several stages at a time: those that do not depend on one another.
 
-Dask hands the stages that have something to do to as many processes, each stage once those are done
-whose outputs it reads. When one fails, what depends on it is left out, and the rest runs.
+Dask hands the stages that have something to do to as many processes, or to the workers of a
+cluster, each stage once those are done whose outputs it reads. When one fails, what depends on it
+is left out, and the rest runs.
 """
 
 import argparse
 import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TextIO
+from uuid import uuid4
 
 import dask
 import dvc.cli
 import networkx
+from dask.delayed import Delayed
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from tqdm import tqdm
 from tqdm.dask import TqdmCallback
+
+from stages.core.cluster import ADDRESS, connect
+from stages.core.errors import InputError
 
 
 class Outcome(NamedTuple):
@@ -30,26 +40,85 @@ class Outcome(NamedTuple):
 
 
 def outdated(repo: Repo) -> networkx.DiGraph:
-    """The names of the stages that have something to do, or come after one that has.
+    """The names of the stages that have something to do, or come after one that has; of each
+    whether it `spreads` its work over a cluster, as dvc.yaml says.
 
     Edges lead from a stage to those whose outputs it reads.
     """
-    graph = networkx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
+    graph = networkx.DiGraph(repo.index.graph)
+    for stage, about in graph.nodes.items():
+        about["spreads"] = bool(stage.meta and stage.meta.get("spreads"))
+    graph = networkx.relabel_nodes(graph, lambda stage: stage.addressing)
     changed = set(repo.status())
     return graph.subgraph(changed.union(*(networkx.ancestors(graph, stage) for stage in changed)))
 
 
-def reproduce(stage: str, before: Sequence[Outcome]) -> Outcome:
+def reproduce(
+    stage: str, before: Sequence[Outcome], run_dvc: Callable[[list[str], TextIO], int]
+) -> Outcome:
     """Run one stage, unless one before it has a problem. What it prints goes into the problem that
     it has, if any, so that stages which run at the same time do not talk at the same time."""
     if missing := [outcome.stage for outcome in before if outcome.problem]:
         return Outcome(stage, f"was left out: it reads what {', '.join(missing)} should have made")
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(log.fileno(), stream.fileno())  # the stage is a process of its own
-        status = dvc.cli.main(["--wait-for-lock", "repro", "--single-item", stage])
+        status = run_dvc(["--wait-for-lock", "repro", "--single-item", stage], log)
         log.seek(0)
         return Outcome(stage, f"failed:\n{log.read()}" if status else "")
+
+
+def in_this_process(arguments: list[str], log: TextIO) -> int:
+    """Run dvc; its exit status. For a process that does nothing else: all its output is logged."""
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(log.fileno(), stream.fileno())  # the stage is a process of its own
+    return dvc.cli.main(arguments)
+
+
+def on_a_worker(arguments: list[str], log: TextIO, spreads: bool) -> int:
+    """Run dvc beside a Dask worker, which may have other threads; its exit status.
+
+    When the worker is killed, dvc finishes the stage, and the worker that takes its place waits for
+    it. A stage that `spreads` its own work over the cluster leaves its place there to that work.
+    """
+    from distributed import get_worker, secede
+
+    if spreads:
+        secede()
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # for the `python` of stages
+        ADDRESS: get_worker().scheduler.address,
+    }
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
+
+
+def on_cluster(outcomes: Sequence[Delayed], address: str) -> list[Outcome]:
+    from distributed import KilledWorker, as_completed
+
+    with connect(address) as client:
+        print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
+        futures = client.compute(outcomes)
+        for _ in tqdm(as_completed(futures), desc="stages", total=len(futures), disable=None):
+            pass
+        try:
+            return client.gather(futures)
+        except KilledWorker as error:
+            raise InputError(f"workers died again and again: {error}") from None
+
+
+def in_processes(outcomes: Sequence[Delayed], jobs: int) -> list[Outcome]:
+    try:
+        with TqdmCallback(desc="stages", disable=None):
+            return dask.compute(
+                *outcomes,
+                scheduler="processes",
+                num_workers=jobs,
+                chunksize=1,
+                initializer=end_with_parent,
+            )
+    except BrokenProcessPool:
+        raise InputError(
+            "a process that ran a stage was killed; what was done is kept, run it again"
+        ) from None
 
 
 def end_with_parent() -> None:
@@ -68,33 +137,35 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--jobs", type=int, default=2, help="stages at a time, 2 by default")
-    jobs = parser.parse_args().jobs
-    if jobs < 1:
-        sys.exit(f"error: --jobs is {jobs}; it should be 1 or more")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--jobs", type=int, default=2, help="stages at a time, 2 by default")
+    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="of a Dask cluster")
+    arguments = parser.parse_args()
+    if arguments.jobs < 1:
+        sys.exit(f"error: --jobs is {arguments.jobs}; it should be 1 or more")
     try:
         graph = outdated(Repo())
     except DvcException as error:
         sys.exit(f"error: {error}")
     outcomes = {}
+    run_id = uuid4().hex  # another run on the same cluster may have stages of the same names
     for stage in networkx.lexicographical_topological_sort(graph.reverse()):
         before = [outcomes[other] for other in graph[stage]]
-        outcomes[stage] = dask.delayed(reproduce)(stage, before, dask_key_name=stage)
+        run_dvc = in_this_process
+        if arguments.scheduler:
+            run_dvc = partial(on_a_worker, spreads=graph.nodes[stage]["spreads"])
+        outcomes[stage] = dask.delayed(reproduce)(
+            stage, before, run_dvc, dask_key_name=f"{stage}-{run_id}"
+        )
     try:
-        with TqdmCallback(desc="stages", disable=None):
-            done = dask.compute(
-                *outcomes.values(),
-                scheduler="processes",
-                num_workers=jobs,
-                chunksize=1,
-                initializer=end_with_parent,
-            )
+        if arguments.scheduler:
+            done = on_cluster([*outcomes.values()], arguments.scheduler)
+        else:
+            done = in_processes([*outcomes.values()], arguments.jobs)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenProcessPool:
-        sys.exit(
-            "error: a process that ran a stage was killed; what was done is kept, run it again"
-        )
+    except InputError as error:
+        sys.exit(f"error: {error}")
     problems = [outcome for outcome in done if outcome.problem]
     for stage, problem in problems:
         print(f"{stage} {problem}", file=sys.stderr)

@@ -2,10 +2,7 @@
 
 import copy
 import math
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
@@ -16,15 +13,18 @@ from torch.nn import functional as F
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from stages.core.parallel import in_threads
+
 EVAL_BATCH = 256  # images at a time; with far fewer or far more it takes longer
 
 Update = Callable[[Sequence[torch.Tensor]], None]  # changes parameters by their gradients
 
 
 class Split(NamedTuple):
-    """Images (float32, N × channels × height × width) with their labels (int64, N)."""
+    """What a model sees (float32: images N × 1 × height × width, or features N × their number),
+    with its labels (int64, N)."""
 
-    images: torch.Tensor
+    inputs: torch.Tensor
     labels: torch.Tensor
 
 
@@ -101,34 +101,34 @@ def sgd_update(
 
 
 def train_step(
-    model: nn.Module, update: Update, images: torch.Tensor, labels: torch.Tensor
+    model: nn.Module, update: Update, inputs: torch.Tensor, labels: torch.Tensor
 ) -> float:
     """Update the model on one batch; its mean cross-entropy (nats) before the update."""
-    loss = F.cross_entropy(model(images), labels)
+    loss = F.cross_entropy(model(inputs), labels)
     update(torch.autograd.grad(loss, [*model.parameters()]))
     return loss.item()
 
 
 @torch.inference_mode()
 def accuracy(model: nn.Module, split: Split) -> float:
-    """The share of images whose largest logit is that of their label."""
+    """The share of a split whose largest logit is that of their label."""
     correct = sum(
-        (model(images).argmax(1) == labels).sum().item()
-        for images, labels in zip(
-            split.images.split(EVAL_BATCH), split.labels.split(EVAL_BATCH), strict=True
+        (model(inputs).argmax(1) == labels).sum().item()
+        for inputs, labels in zip(
+            split.inputs.split(EVAL_BATCH), split.labels.split(EVAL_BATCH), strict=True
         )
     )
     return correct / len(split.labels)
 
 
 def shuffled_batches(
-    num_images: int, batch_size: int, generator: torch.Generator
+    num_inputs: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[torch.Tensor]:
-    """Endless epochs of the images' indices in another order each; the rest is dropped that would
+    """Endless epochs of the inputs' indices in another order each; the rest is dropped that would
     not fill a batch."""
     while True:
-        order = torch.randperm(num_images, generator=generator)
-        yield from order[: num_images - num_images % batch_size].split(batch_size)
+        order = torch.randperm(num_inputs, generator=generator)
+        yield from order[: num_inputs - num_inputs % batch_size].split(batch_size)
 
 
 def train(
@@ -145,25 +145,24 @@ def train(
     """Train the model, and yield a point after every `eval_every` updates and after the last.
 
     Most of the time goes into measuring, so other threads measure copies of the model while it
-    learns on. One thread alone measures a copy: their number changes no result.
+    learns on.
     Raises Diverged when the loss or, in the end, a weight is infinite or not a number.
     """
 
-    def measure(iteration: int, loss: float, model: nn.Module) -> Point:
-        return Point(iteration, loss, accuracy(model, train_split), accuracy(model, val_split))
-
     batches = shuffled_batches(len(train_split.labels), batch_size, generator)
-    num_threads = os.cpu_count()
-    with ThreadPoolExecutor(num_threads) as threads:
-        points = deque()
+
+    def snapshots() -> Iterator[tuple[int, float, nn.Module]]:
         for iteration, batch in enumerate(islice(batches, num_iterations), start=1):
-            loss = train_step(model, update, train_split.images[batch], train_split.labels[batch])
+            loss = train_step(model, update, train_split.inputs[batch], train_split.labels[batch])
             if not math.isfinite(loss):
                 raise Diverged(f"the loss is {loss} at iteration {iteration}")
             if iteration % eval_every == 0 or iteration == num_iterations:
-                points.append(threads.submit(measure, iteration, loss, copy.deepcopy(model)))
-            if len(points) > num_threads:
-                yield points.popleft().result()
-        yield from (point.result() for point in points)
+                yield iteration, loss, copy.deepcopy(model)
+
+    def measured(snapshot: tuple[int, float, nn.Module]) -> Point:
+        iteration, loss, model = snapshot
+        return Point(iteration, loss, accuracy(model, train_split), accuracy(model, val_split))
+
+    yield from in_threads(measured, snapshots())
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise Diverged("the weights are not finite in the end")

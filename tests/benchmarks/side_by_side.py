@@ -14,9 +14,9 @@ from conftest import ROOT, execute
 PATHS = f"{ROOT}:{ROOT / 'tests'}"  # where a process finds `stages` and `benchmarks`
 
 
-def output(*command: str, folder: Path = ROOT) -> str:
+def output(*command: str, folder: Path = ROOT, **environment: str) -> str:
     """What a command prints; it has this environment's Python and dvc first on its path."""
-    result = execute(folder, *command, PYTHONPATH=PATHS)
+    result = execute(folder, *command, PYTHONPATH=PATHS, **environment)
     if result.returncode:
         sys.exit(f"error: {' '.join(command)} failed:\n{result.stdout}{result.stderr}")
     return result.stdout

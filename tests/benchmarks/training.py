@@ -16,28 +16,24 @@ ROUNDS = 5
 
 def pipeline(model: str) -> float:
     """Seconds of the pipeline's loop, the optimizer made in them."""
-    from stages.core.numerics import onednn, torch  # isort: skip
-    from stages import paths, train
-    from stages.core.params import read_params
+    from stages import paths
+    from stages.core.classifiers import build, learn, read_train_params, splits
     from stages.core.tensors import load_tensors
 
-    data = train.splits(load_tensors(paths.DIGITS))
-    kind = train.MLPParams if model == "mlp" else train.TrainParams
-    params = read_params(paths.PARAMS, f"train.{model}", kind)
-    classifier = train.build(model, params)
+    data = splits(load_tensors(paths.DIGITS))
+    params = read_train_params(paths.PARAMS, model)
+    classifier = build(model, params, num_inputs=28 * 28)
     start = time.perf_counter()
-    with onednn():
-        points = train.train(
-            classifier,
-            train.make_update(classifier, params),
-            data["train"],
-            data["val"],
-            batch_size=64,
-            num_iterations=93,
-            eval_every=1,
-            generator=torch.Generator().manual_seed(0),
-        )
-        assert len(list(points)) == 93
+    points = learn(
+        model,
+        classifier,
+        params,
+        data["train"],
+        data["val"],
+        num_iterations=93,
+        eval_every=1,
+    )
+    assert len(list(points)) == 93
     return time.perf_counter() - start
 
 

@@ -1,0 +1,120 @@
+"""The classifiers by their names: their parameters, what they see, and how they learn."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from stages.core.numerics import torch
+
+import numpy as np
+from pydantic import Field
+from torch import nn
+
+from stages.core.errors import InputError
+from stages.core.models import CNN, MLP, LogisticRegression
+from stages.core.params import Count, Params, Seed, read_params
+from stages.core.training import (
+    Diverged,
+    Point,
+    Split,
+    Update,
+    adam_update,
+    sgd_update,
+    train,
+)
+
+
+class TrainParams(Params):
+    optimizer: Literal["adam", "sgd"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    batch_size: Count
+    epochs: Count
+    eval_every: Count
+    seed: Seed
+
+
+class MLPParams(TrainParams):
+    num_hidden: Annotated[int, Field(ge=1, le=1024)]
+
+
+def read_train_params(path: Path, name: str) -> TrainParams:
+    """The section `train.NAME` of a params file."""
+    return read_params(path, f"train.{name}", MLPParams if name == "mlp" else TrainParams)
+
+
+def splits(tensors: Mapping[str, np.ndarray]) -> dict[str, Split]:
+    """The splits by their names: of digits, their pixels scaled to [0, 1], or of features."""
+
+    def inputs(name: str) -> torch.Tensor:
+        if f"{name}_features" in tensors:
+            return torch.from_numpy(tensors[f"{name}_features"])
+        return torch.from_numpy(tensors[f"{name}_images"]).unsqueeze(1) / 255
+
+    return {
+        name: Split(inputs(name), torch.from_numpy(tensors[f"{name}_labels"]))
+        for name in ("train", "val", "test")
+    }
+
+
+def build(name: str, params: TrainParams, num_inputs: int) -> nn.Module:
+    """The classifier of that name, its initial weights drawn from the seed."""
+    torch.manual_seed(params.seed)
+    match name:
+        case "logistic" | "probe":
+            return LogisticRegression(num_inputs)
+        case "mlp":
+            return MLP(params.num_hidden)
+        case "cnn":
+            return CNN()
+    raise KeyError(name)
+
+
+def make_update(model: nn.Module, params: TrainParams) -> Update:
+    parameters = list(model.parameters())
+    if params.optimizer == "adam":
+        return adam_update(parameters, params.learning_rate, params.weight_decay)
+    return sgd_update(parameters, params.learning_rate, params.momentum, params.weight_decay)
+
+
+def num_iterations(name: str, params: TrainParams, num_images: int) -> int:
+    """Iterations in all epochs. Raises InputError when the images do not fill a batch."""
+    if params.batch_size > num_images:
+        raise InputError(
+            f"params.yaml: train.{name}.batch_size is {params.batch_size:,}; "
+            f"it should be at most {num_images:,}, the training images"
+        )
+    return params.epochs * (num_images // params.batch_size)
+
+
+def learn(
+    name: str,
+    model: nn.Module,
+    params: TrainParams,
+    train_split: Split,
+    val_split: Split,
+    *,
+    num_iterations: int,
+    eval_every: int,
+) -> Iterator[Point]:
+    """Train the model as its parameters say, in smaller batches where there are fewer images.
+
+    Raises InputError when it diverges.
+    """
+    try:
+        yield from train(
+            model,
+            make_update(model, params),
+            train_split,
+            val_split,
+            batch_size=min(params.batch_size, len(train_split.labels)),
+            num_iterations=num_iterations,
+            eval_every=eval_every,
+            generator=torch.Generator().manual_seed(params.seed),
+        )
+    except Diverged as error:
+        raise InputError(
+            f"params.yaml: train.{name} diverges, {error}; "
+            "a smaller learning_rate, momentum or weight_decay is right"
+        ) from None

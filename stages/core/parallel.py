@@ -1,0 +1,32 @@
+"""Work spread over threads, with results in the order of the items."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], executor: Executor, ahead: int
+) -> Iterator[Result]:
+    """The function's results for the items. At most `ahead` items wait for their turn, so that
+    memory does not grow with their number."""
+    pending = deque()
+    for item in items:
+        pending.append(executor.submit(function, item))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`in_order`, in a thread for each core. One alone computes a result, so that their number
+    changes no byte."""
+    num_threads = os.cpu_count()
+    with ThreadPoolExecutor(num_threads) as threads:
+        yield from in_order(function, items, threads, ahead=num_threads)

@@ -1,0 +1,64 @@
+"""Compute AlexNet's features of every digit, for the probe to learn from."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Annotated
+
+from stages.core.command import run
+from stages.core.numerics import torch
+
+import numpy as np
+from pydantic import Field
+from torch.nn import functional as F
+from torchvision.models import AlexNet
+from tqdm import tqdm
+
+from stages import paths
+from stages.core.alexnet import SMALLEST, alexnet, features
+from stages.core.parallel import in_threads
+from stages.core.params import Params, read_params
+from stages.core.tensors import new_tensors, open_tensors
+
+SPLITS = ("train", "val", "test")
+BATCH = 32  # digits at a time
+
+
+class EmbedParams(Params):
+    size: Annotated[int, Field(ge=SMALLEST, le=224)]
+
+
+def embed(model: AlexNet, size: int, digits: np.ndarray) -> np.ndarray:
+    """The features, N × their number, of digits N × 28 × 28 (uint8), enlarged to `size` × `size`
+    and the same in red, green and blue."""
+    grey = torch.from_numpy(digits).unsqueeze(1) / 255
+    large = F.interpolate(grey, size=(size, size), mode="bilinear", align_corners=False)
+    return features(model, large.expand(-1, 3, -1, -1)).flatten(1).numpy()
+
+
+def main() -> None:
+    params = read_params(paths.PARAMS, "embed", EmbedParams)
+    model = alexnet(paths.ALEXNET)
+    num_features = embed(model, params.size, np.zeros((1, 28, 28), np.uint8)).size
+    with open_tensors(paths.DIGITS) as digits:
+        labels = {f"{split}_labels": digits.get_tensor(f"{split}_labels") for split in SPLITS}
+        images = {split: digits.get_slice(f"{split}_images") for split in SPLITS}
+        counts = {split: len(labels[f"{split}_labels"]) for split in SPLITS}
+
+        def batches() -> Iterator[np.ndarray]:
+            for split, count in counts.items():
+                for start in range(0, count, BATCH):
+                    yield images[split][start : min(start + BATCH, count)]
+
+        shapes = {name: ("int64", array.shape) for name, array in labels.items()}
+        shapes |= {f"{s}_features": ("float32", (n, num_features)) for s, n in counts.items()}
+        with new_tensors(paths.EMBEDDED_DIGITS, shapes) as file:
+            for array in labels.values():
+                file.write(array.tobytes())
+            with tqdm(total=sum(counts.values()), unit=" digits", disable=None) as bar:
+                for rows in in_threads(partial(embed, model, params.size), batches()):
+                    file.write(rows.tobytes())
+                    bar.update(len(rows))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,174 @@
+"""AlexNet's features: against a bare loop over the network, and with more and more images.
+
+Every row is a run of a stage on the first digits of MNIST, or on a folder of generated images, as
+params.yaml could ask for it. Seconds are those of the stage's work, without imports.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from benchmarks.side_by_side import medians, output, print_table
+from conftest import ROOT, dask_process
+
+ROUNDS = 3
+DIGITS = (2_500, 10_000, 70_000)
+IMAGES = (1_000, 5_000, 20_000)
+SIDE = 96  # pixels, of what AlexNet sees
+SIDES = (160, 120)  # of the generated images
+LOOP = 2_048  # images of the bare loop
+BATCH = 32
+COMMAND = ("python", "-m", "benchmarks.features")
+
+
+def stage(name: str) -> None:
+    """Run a stage in this folder; print the seconds, and the peak memory in MB."""
+    from importlib import import_module
+
+    module = import_module(f"stages.{name}")
+    start = time.perf_counter()
+    module.main()
+    taken = time.perf_counter() - start
+    print(taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+
+
+def loop() -> None:
+    """Images a second of a bare loop over batches that are in memory, under the same numerics."""
+    from stages.core.numerics import torch
+
+    from stages.core.alexnet import alexnet
+    from stages.paths import ALEXNET
+
+    features = alexnet(ROOT / ALEXNET).features
+    batch = torch.rand(BATCH, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        features(batch)
+        start = time.perf_counter()
+        for _ in range(LOOP // BATCH):
+            features(batch)
+    print(LOOP / (time.perf_counter() - start))
+
+
+def prepare(folder: Path, **changes: dict) -> Path:
+    """A folder with the downloads and changed parameters."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section, values in changes.items():
+        params[section] |= values
+    (folder / "data").mkdir(parents=True)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for source in ("mnist", "alexnet"):
+        (folder / "data" / source).symlink_to(ROOT / "data" / source)
+    return folder
+
+
+def digits(folder: Path, count: int) -> Path:
+    """A folder with so many digits: a fifth, at most 10,000, to test on."""
+    test = min(count // 5, 10_000)
+    splits = {"train": count - test - 500, "val": 500, "test": test}
+    output("python", "-m", "stages.split_digits", folder=prepare(folder, digits=splits))
+    return folder
+
+
+def images(folder: Path, count: int) -> Path:
+    """A folder with so many JPEGs of coloured squares, in ten folders."""
+    prepare(folder, images={"path": "own", "size": SIDE})
+    (folder / "stages").symlink_to(ROOT / "stages")  # for the workers of a cluster
+    random = np.random.default_rng(0)
+    for label in range(10):
+        (folder / f"own/{label}").mkdir(parents=True)
+    for index in range(count):
+        pixels = random.integers(0, 256, (6, 8, 3), np.uint8)
+        image = Image.fromarray(pixels).resize(SIDES, Image.Resampling.NEAREST)
+        image.save(folder / f"own/{index % 10}/{index}.jpg")
+    return folder
+
+
+def measured(folder: Path, name: str, **environment: str) -> tuple[float, float]:
+    """Seconds and MB of a stage in a process of its own."""
+    *_, line = output(*COMMAND, "stage", name, folder=folder, **environment).splitlines()
+    seconds, megabytes = map(float, line.split())
+    return seconds, megabytes
+
+
+def growth(name: str, folders: dict[int, Path], against: float) -> None:
+    """Images a second and peak memory, and their ratios to those of the fewest images."""
+    peaks = {}
+
+    def seconds(count: int) -> float:
+        taken, peaks[count] = measured(folders[count], name)
+        return taken
+
+    taken = medians(ROUNDS, **{str(count): partial(seconds, count) for count in folders})
+    first = next(iter(folders))
+    print_table(
+        *(
+            {
+                name: f"{count:,}",
+                "s": taken[str(count)],
+                "images/s": count / taken[str(count)],
+                "of a bare loop": count / taken[str(count)] / against,
+                "of the first": count / taken[str(count)] * taken[str(first)] / first,
+                "peak, MB": peaks[count],
+                "MB, of the first": peaks[count] / peaks[first],
+            }
+            for count in folders
+        )
+    )
+
+
+def workers(folder: Path, count: int) -> None:
+    """A folder with one and with two workers of a Dask cluster, each of one thread."""
+    taken = {}
+    address = "tcp://127.0.0.1:18786"
+    for number in (1, 2):
+        with (
+            dask_process(folder, "scheduler", "--host", "127.0.0.1", "--port", "18786"),
+            dask_process(folder, "worker", address, "--nworkers", str(number), "--nthreads", "1"),
+        ):
+
+            def run(folder: Path) -> float:
+                return measured(folder, "embed_images", DASK_SCHEDULER_ADDRESS=address)[0]
+
+            run(folder)  # the workers import torch
+            taken[number] = medians(ROUNDS, seconds=partial(run, folder))["seconds"]
+    print_table(
+        *(
+            {
+                "workers": number,
+                "s": seconds,
+                "images/s": count / seconds,
+                "times one": taken[1] / seconds,
+                "target": "≥ 1.6" if number == 2 else "",
+            }
+            for number, seconds in taken.items()
+        )
+    )
+
+
+def main() -> None:
+    bare = medians(ROUNDS, rate=lambda: float(output(*COMMAND, "loop")))["rate"]
+    print_table({"bare loop": f"{SIDE} × {SIDE}", "images/s": bare})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        of_digits = {count: digits(folder / f"digits{count}", count) for count in DIGITS}
+        growth("embed_digits", of_digits, bare)
+        of_images = {count: images(folder / f"images{count}", count) for count in IMAGES}
+        growth("embed_images", of_images, bare)
+        workers(of_images[IMAGES[1]], IMAGES[1])
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["stage", name]:
+            stage(name)
+        case ["loop"]:
+            loop()
+        case _:
+            main()

@@ -1,0 +1,167 @@
+"""The pipeline on a real Dask cluster, and what becomes of it when a worker dies."""
+
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import psutil
+import pytest
+import yaml
+from distributed import Client
+from PIL import Image
+from safetensors.numpy import load_file
+
+from conftest import ENVIRONMENT, ROOT, dask_process, execute
+from processors import outputs
+
+REPRO = ("python", "-m", "stages.core.repro", "--scheduler")
+
+
+@contextmanager
+def cluster(folder, num_workers):
+    """A scheduler and workers of one thread each in the folder; yields its address and them."""
+    file = folder / "scheduler.json"
+    file.unlink(missing_ok=True)
+    at = ("--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0")
+    with dask_process(folder, "scheduler", *at, "--scheduler-file", str(file)):
+        options = ("--nworkers", str(num_workers), "--nthreads", "1", "--dashboard-address", ":0")
+        with (
+            dask_process(folder, "worker", "--scheduler-file", str(file), *options) as workers,
+            connected(file) as client,
+        ):
+            client.wait_for_workers(num_workers, timeout=120)
+            yield client.scheduler.address, workers
+
+
+def connected(file):
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return Client(scheduler_file=str(file), timeout="60s")
+
+
+@pytest.fixture
+def images(project):
+    """A project whose own images are 1,200 digits, in three files of features, not yet made."""
+    digits = load_file(project / "data/digits.safetensors")
+    for index in range(1200):
+        path = project / f"own/{digits['train_labels'][index]}/{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digits["train_images"][index]).save(path)
+    (project / "own/broken.png").write_text("no image")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["images"] |= {"path": "own", "size": 63, "max_skipped": 1}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    return project
+
+
+def embedded(project):
+    made = outputs(project)
+    return {name: made[name] for name in made if "embedded_images" in name}
+
+
+def test_the_bytes_are_the_same_with_1_2_and_7_workers(images):
+    execute(images, "dvc", "repro").check_returncode()
+    here = embedded(images)
+    assert len(here) == 4
+    for num_workers in (1, 2, 7):
+        shutil.rmtree(images / "artifacts/embedded_images")
+        shutil.rmtree(images / ".dvc/cache/runs")
+        with cluster(images, num_workers) as (address, _):
+            result = execute(images, *REPRO, address)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.splitlines()[0].startswith("Dask's dashboard: http://127.0.0.1:")
+        assert result.stdout.splitlines()[-1] == "1 stages ran."
+        assert embedded(images) == here
+
+
+def test_the_whole_pipeline_though_workers_are_killed(emptied, pipeline):
+    """One while it runs a stage, and another some seconds later."""
+    with cluster(emptied, 2) as (address, workers):
+        process = subprocess.Popen((*REPRO, address), cwd=emptied, env=ENVIRONMENT)
+        for _ in range(2):
+            time.sleep(5)
+            while not (busy := [w for w in worker_processes(workers) if w.children()]):
+                assert process.poll() is None
+                time.sleep(0.01)
+            busy[0].kill()
+        assert process.wait() == 0
+    assert (emptied / "dvc.lock").read_bytes() == (ROOT / "dvc.lock").read_bytes()
+    assert outputs(emptied) == outputs(pipeline)
+
+
+def worker_processes(workers):
+    """The processes that compute, below the ones that watch over them."""
+    below = psutil.Process(workers.pid).children(recursive=True)
+    return [p for p in below if any("spawn_main" in word for word in p.cmdline())]
+
+
+def test_a_worker_that_dies_over_its_images_loses_none(images):
+    execute(images, "dvc", "repro").check_returncode()
+    here = embedded(images)
+    shutil.rmtree(images / "artifacts/embedded_images")
+    shutil.rmtree(images / ".dvc/cache/runs")
+    with cluster(images, 2) as (address, workers):
+        process = subprocess.Popen((*REPRO, address), cwd=images, env=ENVIRONMENT)
+        while not list(images.glob("artifacts/embedded_images/*.parquet")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        next(w for w in worker_processes(workers) if not w.children()).kill()
+        assert process.wait() == 0
+    assert embedded(images) == here
+
+
+def test_a_stage_that_fails_stops_what_depends_on_it_alone(project):
+    params = (project / "params.yaml").read_text()
+    params = params.replace("num_hidden: 30", "num_hidden: 0").replace("size: 631", "size: 127")
+    (project / "params.yaml").write_text(params)
+    with cluster(project, 2) as (address, _):
+        result = execute(project, *REPRO, address)
+    assert result.returncode == 1
+    problem = "error: params.yaml: train.mlp.num_hidden is 0; it should be greater than"
+    assert problem in result.stderr and "train@mlp failed:\n" in result.stderr
+    assert result.stderr.endswith("error: 3 of 6 stages have no new outputs\n")
+    assert Image.open(project / "data/photo.png").size == (127, 127)
+
+
+def test_a_worker_elsewhere_or_with_other_code_is_refused(project, tmp_path):
+    """Each would leave its outputs where nobody looks, or make those of another version."""
+    (project / "dvc.lock").unlink()
+    advice = f"has another folder or other code; start all of them anew in {project}: "
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with cluster(elsewhere, 1) as (address, _):
+        result = execute(project, *REPRO, address)
+        assert result.returncode == 1
+        assert result.stderr == (
+            f"error: a Dask worker at {address} {advice}python -m dask worker {address}\n"
+        )
+    with cluster(project, 1) as (address, _):
+        code = "from distributed import Client; from stages.core.cluster import project; import sys"
+        execute(project, "python", "-c", f"{code}; Client(sys.argv[1]).run(project)", address)
+        (project / "stages/core/idx.py").open("a").write("# changed\n")
+        result = execute(project, *REPRO, address)
+        assert result.returncode == 1 and advice in result.stderr
+
+
+def test_no_scheduler_is_one_line(project):
+    (project / "dvc.lock").unlink()
+    for address in ("tcp://127.0.0.1:9", "nonsense://here"):
+        result = execute(project, *REPRO, address)
+        assert result.returncode == 1 and "Traceback" not in result.stderr
+        message = f"error: no Dask scheduler answers at {address}: "
+        assert result.stderr.splitlines()[-1].startswith(message)
+
+
+def test_without_the_extra_it_says_what_to_install(project):
+    (project / "dvc.lock").unlink()
+    hidden = "import sys; sys.modules['distributed'] = None; from stages.core import repro"
+    code = f"{hidden}; sys.argv = ['repro', '--scheduler', 'tcp://127.0.0.1:9']; repro.main()"
+    result = execute(project, sys.executable, "-c", code)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        "error: a cluster needs the package distributed: see tests/requirements.txt"
+    )

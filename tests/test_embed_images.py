@@ -1,0 +1,230 @@
+"""Features of a folder of images: what the rows say, and what cannot be read."""
+
+import csv
+import os
+import shutil
+from pathlib import Path
+
+from stages.core.numerics import torch
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import torchvision
+import yaml
+from PIL import Image
+from torchvision.transforms import functional as TF
+
+from stages import embed_images, paths
+from stages.core.tensors import load_tensors
+
+from conftest import ROOT
+
+RED, GREEN = (200, 30, 40), (20, 160, 60)
+
+
+@pytest.fixture
+def folder(pipeline, tmp_path, monkeypatch):
+    """A folder with the real weights, and parameters that name the folder `own`, of two images."""
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/alexnet").symlink_to(pipeline / "data/alexnet")
+    Path("own/red").mkdir(parents=True)
+    Image.new("RGB", (80, 70), RED).save("own/red/one.png")
+    Image.new("RGB", (70, 70), GREEN).save("own/two.jpg")
+    write_params()
+    return Path("own")
+
+
+def write_params(**changes):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["images"] |= {"path": "own", "size": 63} | changes
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+def rows():
+    files = sorted(paths.EMBEDDED_IMAGES.glob("*.parquet"))
+    return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def skipped():
+    with (paths.EMBEDDED_IMAGES / "skipped.csv").open() as file:
+        return list(csv.reader(file))[1:]
+
+
+def test_the_project_s_own_images_have_a_row_each(pipeline):
+    """In the order of their paths, with the first folder as their label."""
+    table = pq.read_table(pipeline / paths.EMBEDDED_IMAGES / "part-000000.parquet")
+    assert table.column_names == ["path", "label", "width", "height", "features"]
+    found = {row["path"]: row for row in table.to_pylist()}
+    images = pipeline / paths.SAMPLE_IMAGES
+    names = [str(path.relative_to(images)) for path in sorted(images.rglob("*.*"))]
+    assert list(found) == names and len(names) == 19
+    for name, row in found.items():
+        with Image.open(images / name) as image:
+            assert (row["width"], row["height"]) == image.size
+        assert row["label"] == name.split("/")[0]
+        assert len(row["features"]) == 256
+    assert (pipeline / paths.EMBEDDED_IMAGES / "skipped.csv").read_text() == "path,reason\n"
+
+
+def test_the_features_are_those_of_torchvision_s_network(pipeline):
+    """Its own layers under its own numerics, of the square in the middle of a photograph."""
+    table = pl.read_parquet(pipeline / paths.EMBEDDED_IMAGES / "*.parquet")
+    model = torchvision.models.alexnet()
+    weights = load_tensors(pipeline / paths.ALEXNET)
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
+    model.eval()
+    name = "photograph/crop_0_0.png"
+    image = TF.to_tensor(Image.open(pipeline / paths.SAMPLE_IMAGES / name).resize((224, 224), 2))
+    image = TF.normalize(image, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.inference_mode():
+        expected = model.features(image.unsqueeze(0)).mean((2, 3))[0].numpy()
+    found = table.filter(pl.col("path") == name)["features"][0].to_numpy()
+    assert expected.max() > 1
+    assert np.abs(found - expected).max() < 1e-4  # of sums of 1,000 products and more
+
+
+def test_pandas_polars_and_duckdb_read_the_same(pipeline):
+    pattern = str(pipeline / paths.EMBEDDED_IMAGES / "*.parquet")
+    by_pandas = np.stack(
+        pd.read_parquet(pipeline / paths.EMBEDDED_IMAGES / "part-000000.parquet").features
+    )
+    by_polars = pl.read_parquet(pattern)["features"]
+    assert by_polars.dtype == pl.Array(pl.Float32, 256)
+    by_duckdb = duckdb.sql(f"select label, count(*), avg(features[1]) from '{pattern}' group by 1")
+    assert np.array_equal(by_pandas, by_polars.to_numpy())
+    counts = {label: count for label, count, _ in by_duckdb.fetchall()}
+    assert counts == {"photograph": 7, "drawing": 2, "icon": 10}
+
+
+def test_not_pooled_they_are_256_maps(folder):
+    write_params(pool=False, size=224)
+    embed_images.main()
+    table = pq.read_table(paths.EMBEDDED_IMAGES / "part-000000.parquet")
+    assert str(table.schema.field("features").type) == "fixed_size_list<element: float>[9216]"
+    maps = np.stack(table["features"].to_numpy()).reshape(2, 256, 6, 6)
+    write_params(pool=True, size=224)
+    embed_images.main()
+    means = np.stack([row["features"] for row in rows()])
+    assert np.allclose(maps.mean((2, 3)), means, atol=1e-5)
+
+
+def test_images_beside_folders_have_no_label(folder):
+    embed_images.main()
+    assert [(row["path"], row["label"]) for row in rows()] == [
+        ("two.jpg", None),
+        ("red/one.png", "red"),
+    ]
+
+
+def test_files_are_of_bounded_size_and_in_order(folder, monkeypatch):
+    """Whatever else they hold, an image's row is the same."""
+    embed_images.main()
+    [_, red] = rows()
+    for index in range(6):
+        shutil.copy("own/red/one.png", f"own/red/copy{index}.png")
+    Path("own/red/notes.txt").write_text("not an image, and not taken for one")
+    monkeypatch.setattr(embed_images, "ROWS", 3)
+    embed_images.main()
+    files = sorted(paths.EMBEDDED_IMAGES.glob("*.parquet"))
+    assert [pq.read_metadata(file).num_rows for file in files] == [3, 3, 2]
+    names = [row["path"] for row in rows()]
+    assert names == ["two.jpg", *(f"red/copy{index}.png" for index in range(6)), "red/one.png"]
+    assert all(row["features"] == red["features"] for row in rows()[1:])
+    shutil.rmtree("own/red")
+    embed_images.main()
+    assert [file.name for file in paths.EMBEDDED_IMAGES.iterdir() if "part" in file.name] == [
+        "part-000000.parquet"  # no file of a larger folder is left
+    ]
+
+
+def broken(folder):
+    """Files that are no images, by the beginning of the reason that is given."""
+    whole = (folder / "two.jpg").read_bytes()
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("no image")
+    (folder / "link.png").symlink_to("nowhere.png")
+    Image.new("1", (20000, 10000)).save(folder / "bomb.png")
+    (Path(os.fsdecode(bytes(folder) + b"/\xff.png"))).write_bytes(whole)
+    return {
+        "bomb.png": "has too many pixels; 89,478,485 are allowed",
+        "empty.png": "is not an image that Pillow knows",
+        "half.jpg": "cannot be read as an image: ",
+        "link.png": "cannot be read as an image: No such file or directory",
+        "text.jpg": "is not an image that Pillow knows",
+        "\ufffd.png": "has a name that is not UTF-8",
+    }
+
+
+def test_what_cannot_be_read_is_a_row_with_the_reason_and_the_rest_goes_on(folder):
+    embed_images.main()
+    before = rows()
+    reasons = broken(folder)
+    write_params(max_skipped=len(reasons))
+    embed_images.main()
+    assert rows() == before
+    found = dict(skipped())
+    assert found.keys() == reasons.keys()
+    assert all(found[name].startswith(reason) for name, reason in reasons.items())
+
+
+def test_more_of_them_fail_the_stage(folder, failure):
+    reasons = broken(folder)
+    write_params(max_skipped=len(reasons) - 1)
+    assert failure(embed_images) == (
+        "own: 6 images cannot be used, more than images.max_skipped, 5; "
+        "the first: bomb.png has too many pixels; 89,478,485 are allowed"
+    )
+
+
+def test_no_readable_image_leaves_no_rows(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "text.jpg").write_text("no image")
+    write_params(max_skipped=1)
+    embed_images.main()
+    assert rows() == [] and len(skipped()) == 1
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "a file"])
+def test_a_folder_without_images_is_refused(folder, failure, what):
+    shutil.rmtree(folder)
+    if what == "empty":
+        folder.mkdir()
+    elif what == "a file":
+        folder.write_text("")
+    message = failure(embed_images)
+    assert message.startswith("params.yaml: images.path: own should be a folder with images in it")
+
+
+def test_a_large_jpeg_is_the_same_image_decoded_small(folder):
+    """Decoded at an eighth it differs by less than it would from another image."""
+    y, x = np.mgrid[:1600, :1600] / 1600
+    pixels = np.stack((x, y, (x + y) / 2), axis=2) * 255
+    Image.fromarray(pixels.astype(np.uint8)).save("own/large.jpg", quality=95)
+    Image.fromarray(pixels.astype(np.uint8)).save("own/large.png")
+    embed_images.main()
+    found = {row["path"]: row for row in rows()}
+    assert found["large.jpg"]["width"] == found["large.jpg"]["height"] == 1600
+    jpg, png, other = (
+        np.array(found[f"{n}"]["features"]) for n in ("large.jpg", "large.png", "two.jpg")
+    )
+    assert np.abs(jpg - png).max() < 0.1 * np.abs(other - png).max()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 62}, "size is 62; it should be greater than or equal to 63"),
+        ({"pool": 1}, "pool is 1; it should be a valid boolean"),
+        ({"max_skipped": -1}, "max_skipped is -1; it should be greater than or equal to 0"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(folder, failure, change, message):
+    write_params(**change)
+    assert failure(embed_images) == f"params.yaml: images.{message}"
