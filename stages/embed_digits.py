@@ -19,7 +19,7 @@ from stages.core.parallel import in_threads
 from stages.core.params import Params, read_params
 from stages.core.tensors import new_tensors, open_tensors
 
-SPLITS = ("train", "val", "test")
+SPLITS = ("test", "train", "val")  # in the order of a safetensors file
 BATCH = 32  # digits at a time
 
 

@@ -1,9 +1,9 @@
 """Compute AlexNet's features of every image in a folder: a row each, in files of Parquet."""
 
-import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from stages.core.alexnet import SMALLEST
 from stages.core.cluster import spread
 from stages.core.embedding import IMG_EXTENSIONS, Block, embed_block, image_names
 from stages.core.errors import InputError
-from stages.core.files import write_csv
+from stages.core.files import new_folder, write_csv
 from stages.core.params import Params, read_params
 
 ROWS = 512  # of a file, at most: 0.5 MB of averaged features, 19 MB of 256 × 6 × 6
@@ -30,38 +30,43 @@ class ImagesParams(Params):
     max_skipped: Annotated[int, Field(ge=0)]
 
 
-def blocks(names: Iterator[str]) -> Iterator[Block]:
-    number = 0
-    while block := list(islice(names, ROWS)):
-        yield Block(block, paths.EMBEDDED_IMAGES / f"part-{number:06}.parquet")
-        number += 1
+def blocks(names: Iterator[str], folder: Path) -> Iterator[Block]:
+    """The images, and in the folder a file for the features of each `ROWS` of them."""
+    for number in count():
+        block = list(islice(names, ROWS))
+        if not block:
+            return
+        yield Block(block, folder / f"part-{number:06}.parquet")
 
 
 def main() -> None:
     params = read_params(paths.PARAMS, "images", ImagesParams)
-    folder = Path(params.path)
-    count = sum(1 for _ in image_names(folder))
-    if count == 0:
+    images = Path(params.path)
+    num_images = sum(1 for _ in image_names(images)) if images.is_dir() else 0
+    if num_images == 0:
         raise InputError(
-            f"{paths.PARAMS}: images.path: {folder} should be a folder with images in it "
+            f"{paths.PARAMS}: images.path: {images} should be a folder with images in it "
             f"({', '.join(IMG_EXTENSIONS)})"
         )
-    shutil.rmtree(paths.EMBEDDED_IMAGES, ignore_errors=True)
     embed = partial(
-        embed_block, folder=folder, weights=paths.ALEXNET, size=params.size, pool=params.pool
+        embed_block, folder=images, weights=paths.ALEXNET, size=params.size, pool=params.pool
     )
     skipped = {}
-    with tqdm(total=count, unit=" images", disable=None) as bar:
-        for number, unreadable in enumerate(spread(embed, blocks(image_names(folder)))):
-            bar.update(min(ROWS, count - number * ROWS))
+    with (
+        new_folder(paths.EMBEDDED_IMAGES) as folder,
+        closing(spread(embed, blocks(image_names(images), folder))) as results,
+        tqdm(total=num_images, unit=" images", disable=None) as bar,
+    ):
+        for unreadable in results:
+            bar.update(min(ROWS, num_images - bar.n))
             skipped |= unreadable
             if len(skipped) > params.max_skipped:
                 name, reason = next(iter(skipped.items()))
                 raise InputError(
-                    f"{folder}: {len(skipped)} images cannot be used, more than "
+                    f"{images}: {len(skipped)} images cannot be used, more than "
                     f"images.max_skipped, {params.max_skipped}; the first: {name} {reason}"
                 )
-    write_csv(paths.EMBEDDED_IMAGES / "skipped.csv", ("path", "reason"), skipped.items())
+        write_csv(folder / "skipped.csv", ("path", "reason"), skipped.items())
 
 
 if __name__ == "__main__":

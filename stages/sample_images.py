@@ -10,7 +10,7 @@ from stages.core.command import run
 from PIL import Image
 
 from stages import paths
-from stages.core.files import new_file
+from stages.core.files import new_folder
 
 CROP = 256  # side of the squares that are cut from the photograph of 512 × 600, pixels
 SHIPPED = {
@@ -21,18 +21,16 @@ SHIPPED = {
 
 
 def main() -> None:
-    shutil.rmtree(paths.SAMPLE_IMAGES, ignore_errors=True)
     matplotlib = Path(find_spec("matplotlib").origin).parent  # importing it would take longer
-    for kind, pattern in SHIPPED.items():
-        folder = paths.SAMPLE_IMAGES / kind
-        folder.mkdir(parents=True)
-        for image in (matplotlib / "mpl-data").glob(pattern):
-            shutil.copyfile(image, folder / image.name)
-    photograph = Image.open(paths.SAMPLE_IMAGES / "photograph/grace_hopper.jpg")
-    for left, top in product((0, 256), (0, 172, 344)):
-        crop = photograph.crop((left, top, left + CROP, top + CROP))
-        with new_file(paths.SAMPLE_IMAGES / f"photograph/crop_{left}_{top}.png") as file:
-            crop.save(file, format="png")
+    with new_folder(paths.SAMPLE_IMAGES) as images:
+        for kind, pattern in SHIPPED.items():
+            (images / kind).mkdir()
+            for image in (matplotlib / "mpl-data").glob(pattern):
+                shutil.copyfile(image, images / kind / image.name)
+        photograph = Image.open(images / "photograph/grace_hopper.jpg")
+        for left, top in product((0, 256), (0, 172, 344)):
+            crop = photograph.crop((left, top, left + CROP, top + CROP))
+            crop.save(images / f"photograph/crop_{left}_{top}.png")
 
 
 if __name__ == "__main__":

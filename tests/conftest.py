@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +28,16 @@ def execute(folder: Path, *command: str, **environment: str) -> subprocess.Compl
     )
 
 
+def below(process: subprocess.Popen, word: str) -> list[psutil.Process]:
+    """The processes below this one that have the word on their command lines and still run."""
+    found = []
+    for each in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any(word in argument for argument in each.cmdline()):
+                found.append(each)
+    return found
+
+
 @contextmanager
 def dask_process(folder: Path, *command: str) -> Iterator[subprocess.Popen]:
     """One of Dask's commands while it runs in the folder; in the end it is killed, with all that it
@@ -39,8 +49,7 @@ def dask_process(folder: Path, *command: str) -> Iterator[subprocess.Popen]:
     try:
         yield process
     finally:
-        below = psutil.Process(process.pid).children(recursive=True)
-        for each in (process, *below):
+        for each in (process, *psutil.Process(process.pid).children(recursive=True)):
             each.kill()
         process.wait()
 

@@ -77,7 +77,8 @@ def test_the_features_are_those_of_torchvision_s_own_network(pipeline, weights):
         expected = network.features(photo).numpy()
     features = load_tensors(pipeline / "artifacts/alexnet/features.safetensors")["features"]
     assert features.shape == (1, 256, 18, 18) and features.dtype == np.float32
-    assert np.array_equal(features, expected)
+    assert expected.max() > 1
+    assert np.abs(features - expected).max() < 1e-4  # by MKL alone, sums are added in other orders
 
 
 def test_an_activation_is_what_the_formula_says(pipeline, model, weights):

@@ -6,14 +6,13 @@ import sys
 import time
 from contextlib import contextmanager
 
-import psutil
 import pytest
 import yaml
 from distributed import Client
 from PIL import Image
 from safetensors.numpy import load_file
 
-from conftest import ENVIRONMENT, ROOT, dask_process, execute
+from conftest import ENVIRONMENT, ROOT, below, dask_process, execute
 from processors import outputs
 
 REPRO = ("python", "-m", "stages.core.repro", "--scheduler")
@@ -45,9 +44,9 @@ def connected(file):
 
 @pytest.fixture
 def images(project):
-    """A project whose own images are 1,200 digits, in three files of features, not yet made."""
+    """A project whose own images are 2,000 digits, in four files of features, not yet made."""
     digits = load_file(project / "data/digits.safetensors")
-    for index in range(1200):
+    for index in range(2000):
         path = project / f"own/{digits['train_labels'][index]}/{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(digits["train_images"][index]).save(path)
@@ -59,17 +58,19 @@ def images(project):
 
 
 def embedded(project):
+    """The features that were made last; dvc forgets them, so that they are made again."""
     made = outputs(project)
+    shutil.rmtree(project / "artifacts/embedded_images")
+    shutil.rmtree(project / ".dvc/cache/runs")
+    execute(project, "git", "checkout", "HEAD", "dvc.lock").check_returncode()
     return {name: made[name] for name in made if "embedded_images" in name}
 
 
 def test_the_bytes_are_the_same_with_1_2_and_7_workers(images):
     execute(images, "dvc", "repro").check_returncode()
     here = embedded(images)
-    assert len(here) == 4
+    assert len(here) == 5
     for num_workers in (1, 2, 7):
-        shutil.rmtree(images / "artifacts/embedded_images")
-        shutil.rmtree(images / ".dvc/cache/runs")
         with cluster(images, num_workers) as (address, _):
             result = execute(images, *REPRO, address)
         assert result.returncode == 0, result.stderr
@@ -95,18 +96,15 @@ def test_the_whole_pipeline_though_workers_are_killed(emptied, pipeline):
 
 def worker_processes(workers):
     """The processes that compute, below the ones that watch over them."""
-    below = psutil.Process(workers.pid).children(recursive=True)
-    return [p for p in below if any("spawn_main" in word for word in p.cmdline())]
+    return below(workers, "spawn_main")
 
 
 def test_a_worker_that_dies_over_its_images_loses_none(images):
     execute(images, "dvc", "repro").check_returncode()
     here = embedded(images)
-    shutil.rmtree(images / "artifacts/embedded_images")
-    shutil.rmtree(images / ".dvc/cache/runs")
     with cluster(images, 2) as (address, workers):
         process = subprocess.Popen((*REPRO, address), cwd=images, env=ENVIRONMENT)
-        while not list(images.glob("artifacts/embedded_images/*.parquet")):
+        while not list(images.glob("artifacts/embedded_images.*.partial/*.parquet")):
             assert process.poll() is None
             time.sleep(0.01)
         next(w for w in worker_processes(workers) if not w.children()).kill()

@@ -142,6 +142,23 @@ def test_files_are_of_bounded_size_and_in_order(folder, monkeypatch):
     ]
 
 
+def test_links_are_followed_but_not_in_circles(folder):
+    (folder / "linked").symlink_to("red")
+    (folder / "red/back").symlink_to("..")
+    Path("other").mkdir()
+    (folder / "red/other").symlink_to(Path("other").resolve())
+    Path("other/back").symlink_to(folder.resolve() / "red")
+    shutil.copy("own/two.jpg", "other")
+    embed_images.main()
+    assert [row["path"] for row in rows()] == [
+        "two.jpg",
+        "linked/one.png",
+        "linked/other/two.jpg",
+        "red/one.png",
+        "red/other/two.jpg",
+    ]
+
+
 def broken(folder):
     """Files that are no images, by the beginning of the reason that is given."""
     whole = (folder / "two.jpg").read_bytes()

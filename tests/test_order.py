@@ -8,7 +8,7 @@ import time
 import psutil
 from PIL import Image
 
-from conftest import ENVIRONMENT, ROOT, execute
+from conftest import ENVIRONMENT, ROOT, below, execute
 from processors import outputs
 
 
@@ -74,7 +74,7 @@ def test_killed_at_any_moment(emptied, pipeline):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1
-        seconds += 2
+        seconds += 4
     assert process.returncode == 0, (emptied / "log").read_text()
     assert kills >= 5
     assert_as_committed(emptied, pipeline)
@@ -148,9 +148,7 @@ def test_killed_while_it_runs_several(emptied, pipeline):
 
 def running(process, name):
     """The processes below this one with `name` on their command line, as soon as there are some."""
-    while True:
+    while not (named := below(process, name)):
         assert process.poll() is None
-        below = psutil.Process(process.pid).children(recursive=True)
-        if named := [p for p in below if any(name in word for word in p.cmdline())]:
-            return named
         time.sleep(0.01)
+    return named

@@ -14,6 +14,7 @@ def test_the_pictures_are_the_pipeline_s(pipeline):
     for picture, figure in {
         "docs/logistic-weights.png": "artifacts/figures/logistic/weights.png",
         "docs/alexnet-filters.png": "artifacts/alexnet/filters.png",
+        "docs/data-efficiency.png": "artifacts/data_efficiency/accuracy.png",
     }.items():
         assert f"({picture})" in README
         assert (ROOT / picture).read_bytes() == (pipeline / figure).read_bytes()

@@ -43,12 +43,25 @@ SCHEMA = pa.schema(
 
 
 def image_names(folder: Path) -> Iterator[str]:
-    """The paths of the images in a folder and its folders, from there, always in one order."""
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
-        for name in sorted(files):
-            if name.lower().endswith(IMG_EXTENSIONS):
-                yield Path(place, name).relative_to(folder).as_posix()
+    """The paths of the images in a folder and its folders, from there, always in one order.
+
+    Links are followed, unless they lead back to a folder on the way to them.
+    """
+
+    def walk(place: Path, above: tuple[Path, ...]) -> Iterator[str]:
+        real = place.resolve()
+        if real in above:
+            return
+        with os.scandir(place) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+        folders = [entry.name for entry in entries if entry.is_dir()]
+        for entry in entries:
+            if entry.name.lower().endswith(IMG_EXTENSIONS) and not entry.is_dir():
+                yield Path(entry).relative_to(folder).as_posix()
+        for name in folders:
+            yield from walk(place / name, (*above, real))
+
+    yield from walk(folder, ())
 
 
 def read_image(folder: Path, name: str, size: int) -> tuple[Row, np.ndarray]:

@@ -1,11 +1,13 @@
-"""Writing files that are either whole or not there."""
+"""Writing files and folders that are either whole or not there."""
 
 import csv
 import io
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 
 @contextmanager
@@ -26,6 +28,26 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Make a new folder; it takes its name `path`, in place of an older one, only once it is whole.
+
+    Until then it has a name of its own, where a process that should have ended long ago does no
+    harm. What a killed process left behind is removed.
+    """
+    for left in path.parent.glob(f"{path.name}.*.partial"):
+        shutil.rmtree(left)
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if path.exists():
+            shutil.rmtree(path)
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:

@@ -14,14 +14,18 @@ def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], executor: Executor, ahead: int
 ) -> Iterator[Result]:
     """The function's results for the items. At most `ahead` items wait for their turn, so that
-    memory does not grow with their number."""
+    memory does not grow with their number; when no more results are wanted, they are dropped."""
     pending = deque()
-    for item in items:
-        pending.append(executor.submit(function, item))
-        if len(pending) > ahead:
+    try:
+        for item in items:
+            pending.append(executor.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
             yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

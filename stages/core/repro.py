@@ -8,14 +8,12 @@ is left out, and the rest runs.
 import argparse
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, TextIO
 from uuid import uuid4
 
@@ -28,8 +26,9 @@ from dvc.repo import Repo
 from tqdm import tqdm
 from tqdm.dask import TqdmCallback
 
-from stages.core.cluster import ADDRESS, connect
+from stages.core.cluster import connect
 from stages.core.errors import InputError
+from stages.core.worker import on_a_worker
 
 
 class Outcome(NamedTuple):
@@ -73,28 +72,10 @@ def in_this_process(arguments: list[str], log: TextIO) -> int:
     return dvc.cli.main(arguments)
 
 
-def on_a_worker(arguments: list[str], log: TextIO, spreads: bool) -> int:
-    """Run dvc beside a Dask worker, which may have other threads; its exit status.
-
-    When the worker is killed, dvc finishes the stage, and the worker that takes its place waits for
-    it. A stage that `spreads` its own work over the cluster leaves its place there to that work.
-    """
-    from distributed import get_worker, secede
-
-    if spreads:
-        secede()
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # for the `python` of stages
-        ADDRESS: get_worker().scheduler.address,
-    }
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
-
-
 def on_cluster(outcomes: Sequence[Delayed], address: str) -> list[Outcome]:
-    from distributed import KilledWorker, as_completed
-
     with connect(address) as client:
+        from distributed import KilledWorker, as_completed  # there, or connect would have said so
+
         print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
         futures = client.compute(outcomes)
         for _ in tqdm(as_completed(futures), desc="stages", total=len(futures), disable=None):
@@ -153,7 +134,12 @@ def main() -> None:
         before = [outcomes[other] for other in graph[stage]]
         run_dvc = in_this_process
         if arguments.scheduler:
-            run_dvc = partial(on_a_worker, spreads=graph.nodes[stage]["spreads"])
+            run_dvc = partial(
+                on_a_worker,
+                stage=stage,
+                reads=[*graph[stage]],
+                spreads=graph.nodes[stage]["spreads"],
+            )
         outcomes[stage] = dask.delayed(reproduce)(
             stage, before, run_dvc, dask_key_name=f"{stage}-{run_id}"
         )

@@ -51,13 +51,14 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, Sequence[int]]]) -> 
     elements in the order of `shapes`, which gives each its dtype and its shape.
 
     The library writes whole tensors alone. The format: eight bytes of the header's length, the
-    header in JSON, the elements (https://github.com/huggingface/safetensors#format).
+    header in JSON, the elements (https://github.com/huggingface/safetensors#format). The bytes are
+    the library's if the order is: int64 before float32, each by their names.
     """
     header, end = {}, 0
     for name, (dtype, shape) in shapes.items():
         start, end = end, end + np.dtype(dtype).itemsize * math.prod(shape)
         header[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
+    text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the elements begin at a multiple of eight
     with new_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
