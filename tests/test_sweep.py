@@ -169,7 +169,11 @@ NOT_DVC = "standard input is not what `dvc exp show --json` prints"
         (b"[3]", ("mlp.width", "accuracy"), NOT_DVC),
         (b'{"rev": 1}', ("mlp.width", "accuracy"), NOT_DVC),
         (shown(), ("mlp.depth", "accuracy"), "no run has a parameter mlp.depth"),
-        (shown(), ("mlp.width", "speed"), "no run has a metric speed"),
+        (
+            shown(experiment("a", 60, {"mlp": 0.9})),
+            ("mlp.width", "speed"),
+            "no run has a metric speed",
+        ),
         (
             shown(),
             ("mlp.width", "accuracy"),

@@ -5,9 +5,22 @@ import io
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
+
+
+def _partial(path: Path) -> Path:
+    """A name of its own beside `path`, where a process that should have ended long ago does no
+    harm. What a killed process left there is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f"{escape(path.name)}.*.partial"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
+    return path.with_name(f"{path.name}.{uuid4().hex}.partial")
 
 
 @contextmanager
@@ -17,30 +30,24 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     A failure, a full disk among them, leaves what was there before. So does writing: an old file
     that DVC linked to its cache is replaced, not written through.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
+        partial = _partial(path)
+        try:
+            with partial.open("wb") as file:
+                yield file
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         error.filename = path
         raise
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Make a new folder; it takes its name `path`, in place of an older one, only once it is whole.
-
-    Until then it has a name of its own, where a process that should have ended long ago does no
-    harm. What a killed process left behind is removed.
-    """
-    for left in path.parent.glob(f"{path.name}.*.partial"):
-        shutil.rmtree(left)
-    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
-    partial.mkdir(parents=True)
+    """Make a new folder; it takes its name `path`, in place of an older one, only once whole."""
+    partial = _partial(path)
+    partial.mkdir()
     try:
         yield partial
         if path.exists():
