@@ -58,7 +58,7 @@ def test_the_last_stages_first(emptied, pipeline):
 
 
 def test_killed_at_any_moment(emptied, pipeline):
-    """SIGKILL to dvc and the stage that it runs, again and again, a little later every time.
+    """SIGKILL to dvc and the stage that it runs, again and again, twice as late every time.
 
     Not between two stages: there dvc rewrites its file of locks in place, and asks to remove it
     when it was killed half-way.
@@ -74,7 +74,7 @@ def test_killed_at_any_moment(emptied, pipeline):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1
-        seconds += 4
+        seconds = 2 * seconds or 1
     assert process.returncode == 0, (emptied / "log").read_text()
     assert kills >= 5
     assert_as_committed(emptied, pipeline)
