@@ -1,7 +1,8 @@
 """AlexNet's features: against a bare loop over the network, and with more and more images.
 
 Every row is a run of a stage on the first digits of MNIST, or on a folder of generated images, as
-params.yaml could ask for it. Seconds are those of the stage's work, without imports.
+params.yaml could ask for it, in turn with the bare loop. Seconds are those of the stage's work,
+without imports.
 """
 
 import resource
@@ -25,6 +26,7 @@ IMAGES = (1_000, 5_000, 20_000)
 SIDE = 96  # pixels, of what AlexNet sees
 SIDES = (160, 120)  # of the generated images
 LOOP = 2_048  # images of the bare loop
+LOOP_SIDES = (SIDE, 224)
 BATCH = 32
 COMMAND = ("python", "-m", "benchmarks.features")
 
@@ -40,8 +42,9 @@ def stage(name: str) -> None:
     print(taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
 
 
-def loop() -> None:
-    """Images a second of a bare loop over batches in memory, by the same numerics and threads."""
+def loop(side: int) -> None:
+    """Print the images a second, side × side each, of a bare loop over batches that are in memory,
+    by the same numerics and in as many threads."""
     from stages.core.numerics import torch
 
     from stages.core.alexnet import alexnet
@@ -49,12 +52,17 @@ def loop() -> None:
     from stages.paths import ALEXNET
 
     features = torch.inference_mode()(alexnet(ROOT / ALEXNET).features)
-    batch = torch.rand(BATCH, 3, SIDE, SIDE)
+    batch = torch.rand(BATCH, 3, side, side)
     features(batch)
     start = time.perf_counter()
     for _ in in_threads(features, repeat(batch, LOOP // BATCH)):
         pass
     print(LOOP / (time.perf_counter() - start))
+
+
+def bare_loop(side: int) -> float:
+    """Its images a second, in a process of its own."""
+    return float(output(*COMMAND, "loop", str(side)))
 
 
 def prepare(folder: Path, **changes: dict) -> Path:
@@ -98,7 +106,7 @@ def measured(folder: Path, name: str, **environment: str) -> tuple[float, float]
     return seconds, megabytes
 
 
-def growth(name: str, folders: dict[int, Path], against: float) -> None:
+def growth(name: str, folders: dict[int, Path]) -> None:
     """Images a second and peak memory, and their ratios to those of the fewest images."""
     peaks = {}
 
@@ -106,7 +114,11 @@ def growth(name: str, folders: dict[int, Path], against: float) -> None:
         taken, peaks[count] = measured(folders[count], name)
         return taken
 
-    taken = medians(ROUNDS, **{str(count): partial(seconds, count) for count in folders})
+    taken = medians(
+        ROUNDS,
+        loop=partial(bare_loop, SIDE),
+        **{str(count): partial(seconds, count) for count in folders},
+    )
     first = next(iter(folders))
     print_table(
         *(
@@ -114,7 +126,7 @@ def growth(name: str, folders: dict[int, Path], against: float) -> None:
                 name: f"{count:,}",
                 "s": taken[str(count)],
                 "images/s": count / taken[str(count)],
-                "of a bare loop": count / taken[str(count)] / against,
+                "of a bare loop": count / taken[str(count)] / taken["loop"],
                 "of the first": count / taken[str(count)] * taken[str(first)] / first,
                 "peak, MB": peaks[count],
                 "MB, of the first": peaks[count] / peaks[first],
@@ -154,14 +166,14 @@ def workers(folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    bare = medians(ROUNDS, rate=lambda: float(output(*COMMAND, "loop")))["rate"]
-    print_table({"bare loop": f"{SIDE} × {SIDE}", "images/s": bare})
+    bare = medians(ROUNDS, **{str(side): partial(bare_loop, side) for side in LOOP_SIDES})
+    print_table(*({"bare loop": f"{side} × {side}", "images/s": bare[side]} for side in bare))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         of_digits = {count: digits(folder / f"digits{count}", count) for count in DIGITS}
-        growth("embed_digits", of_digits, bare)
+        growth("embed_digits", of_digits)
         of_images = {count: images(folder / f"images{count}", count) for count in IMAGES}
-        growth("embed_images", of_images, bare)
+        growth("embed_images", of_images)
         workers(of_images[IMAGES[1]], IMAGES[1])
 
 
@@ -169,7 +181,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["stage", name]:
             stage(name)
-        case ["loop"]:
-            loop()
+        case ["loop", side]:
+            loop(int(side))
         case _:
             main()
