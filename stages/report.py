@@ -180,7 +180,7 @@ def main() -> None:
         "digits": packed(digits["test_images"][:TEST_DIGITS])
         | {"labels": digits["test_labels"][:TEST_DIGITS].tolist()},
         "models": {
-            model: {name: packed(tensor) for name, tensor in weights[model].items()}
+            model: {name: packed(tensor) for name, tensor in sorted(weights[model].items())}
             for model in LIVE
         },
         "snapshots": {model: snapshots(model, curves[model], learning[model]) for model in LIVE},

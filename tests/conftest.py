@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from stages.core.command import run
 from stages.core.numerics import torch  # noqa: F401  before any test imports torch
 
 import psutil
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
+from pages import CHROMIUM, SWITCHES
 from processors import MADE_OF_DATA
 
 ROOT = Path(__file__).parent.parent
@@ -84,13 +83,17 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def project(pipeline: Path, tmp_path: Path) -> Path:
-    """A copy of the project after `dvc repro`, to be changed."""
-    folder = tmp_path / "project"
+def copy_pipeline(pipeline: Path, folder: Path) -> Path:
+    """A copy of the project after `dvc repro`, to be changed; its cache is linked."""
     shutil.copytree(pipeline, folder, ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copytree(pipeline / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
     return folder
+
+
+@pytest.fixture
+def project(pipeline: Path, tmp_path: Path) -> Path:
+    """A copy of the project after `dvc repro`, to be changed."""
+    return copy_pipeline(pipeline, tmp_path / "project")
 
 
 @pytest.fixture
@@ -122,52 +125,9 @@ def failure(
     return fail
 
 
-CHROMIUM = shutil.which("chromium")
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium: install Debian's package"
-)
-SWITCHES = (
-    "--no-sandbox",  # it refuses to run as root with it
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
         yield browser
         browser.close()
-
-
-@contextmanager
-def opened(browser: Browser, path: Path, width: int = 1400, **options: Any) -> Iterator[Page]:
-    """A page from the disk in a window of that width, with options of Playwright's contexts.
-
-    In the end nothing must have been requested but the page itself, and no error reported.
-    """
-    with browser.new_context(viewport={"width": width, "height": 900}, **options) as context:
-        page = context.new_page()
-        requests, errors = [], []
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(path.as_uri())
-        yield page
-        assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
-        assert errors == []
-
-
-def serious_faults(page: Page) -> list[str]:
-    """What axe-core finds of the impact "serious" or "critical", each with the first place."""
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{fault['id']}: {fault['nodes'][0]['html'][:200]}"
-        for fault in found
-        if fault["impact"] in ("serious", "critical")
-    ]

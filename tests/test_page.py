@@ -14,7 +14,7 @@ from stages import paths
 from stages.core.models import CNN, MLP, LogisticRegression
 from stages.core.tensors import load_tensors
 
-from conftest import needs_chromium, opened, serious_faults
+from pages import needs_chromium, opened, serious_faults
 
 pytestmark = needs_chromium
 

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from stages.core.page import picture, tiled
 from stages.core.tensors import load_tensors, save_tensors
 
 from conftest import ROOT
+from pages import Reader
 
 TITLES = {
     "logistic": "Logistic regression",
@@ -25,54 +25,6 @@ TITLES = {
     "cnn": "CNN",
     "probe": "Logistic regression on features",
 }
-VOID = {"meta", "link", "img", "input", "path", "line", "circle", "br"}
-
-
-class Reader(HTMLParser):
-    """The elements of a page with their attributes, the rows of its tables, and its figures.
-
-    Tables are kept by their captions, or by the headings of the columns where there is none.
-    """
-
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.elements, self.tables, self.figures = [], [], {}, []
-        self.feed(page)
-        self.close()
-        assert not self.open, self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.caption, self.rows, self.scopes = "", [], []
-        elif tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-            if tag == "th":
-                self.scopes.append(dict(attributes).get("scope"))
-        elif tag == "figure":
-            self.figures.append("")
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-        if tag == "table":
-            assert self.scopes and set(self.scopes) <= {"col", "row"}
-            self.tables[self.caption or self.rows[0][0]] = self.rows
-
-    def handle_data(self, text):
-        if "table" in self.open:
-            if "caption" in self.open:
-                self.caption += text
-            elif self.open[-1] in ("td", "th") or "code" in self.open:
-                self.rows[-1][-1] += text
-        if "figcaption" in self.open:
-            self.figures[-1] += text
 
 
 @pytest.fixture(scope="module")
