@@ -27,6 +27,7 @@ TITLES = {
     "probe": "Logistic regression on features",
 }
 LIVE = ("logistic", "mlp", "cnn")  # those that see pixels answer in the page
+SHARE = "share of the digits recognised"
 ROWS = 6  # of the sample of digits
 TEST_DIGITS = 300  # that the reader can pick
 SNAPSHOT_BYTES = 500_000  # a model: of more hidden units the first are shown
@@ -49,6 +50,15 @@ class Choice(RootModel[Any]):
     model_config = ConfigDict(frozen=True)
 
 
+class Point(NamedTuple):
+    """A point of the learning curves: the loss of a batch, and the share that is recognised."""
+
+    iteration: int
+    loss: float
+    train_accuracy: float
+    val_accuracy: float
+
+
 class Layer(NamedTuple):
     name: str
     kind: str
@@ -60,15 +70,11 @@ class Layer(NamedTuple):
 def layers(tensors: dict[str, np.ndarray]) -> list[Layer]:
     """The layers of a state dict, in the order of their names."""
     found = []
-    for name in sorted({name.rsplit(".", 1)[0] for name in tensors}, key=order_of_layers):
+    for name in sorted({name.rsplit(".", 1)[0] for name in tensors}):
         weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
         kind = "convolution" if weight.ndim == 4 else "linear"
         found.append(Layer(name, kind, weight.shape, bias.shape, weight.size + bias.size))
     return found
-
-
-def order_of_layers(name: str) -> tuple[bool, str]:
-    return name == "fc", name  # the convolutions come before it
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -76,12 +82,29 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def read_curve(model: str) -> list[tuple[int, float, float, float]]:
-    """Iteration, loss, accuracy on the training and on the validation images."""
-    return [
-        (int(row["iteration"]), *(float(row[name]) for name in list(row)[1:]))
-        for row in read_table(paths.curves(model))
+def read_curve(model: str) -> list[Point]:
+    rows = read_table(paths.curves(model))
+    return [Point(int(row.pop("iteration")), *map(float, row.values())) for row in rows]
+
+
+def line(name: str, curve: list[Point], field: str) -> Line:
+    return Line(name, [(point.iteration, getattr(point, field)) for point in curve])
+
+
+def chart_of_models(
+    curves: dict[str, list[Point]], field: str, y_label: str, top: float = 0
+) -> Chart:
+    lines = [line(model, curve, field) for model, curve in curves.items()]
+    return Chart(lines, "iteration", y_label, top)
+
+
+def chart_of_sets(curve: list[Point]) -> Chart:
+    """The accuracies of one model."""
+    lines = [
+        line("training images", curve, "train_accuracy"),
+        line("validation images", curve, "val_accuracy"),
     ]
+    return Chart(lines, "iteration", SHARE, top=1)
 
 
 def flat(values: Any, name: str) -> Iterable[tuple[str, Any]]:
@@ -116,21 +139,24 @@ def feature_maps(features: np.ndarray) -> Picture:
     return picture(Image.fromarray(tiled(greys, columns=32)))
 
 
-def snapshots(model: str, curve: list[tuple], chart: Chart) -> dict[str, Any]:
+def snapshots(model: str, curve: list[Point]) -> dict[str, Any]:
     """The first layer's weights while it learned, in 255 steps from -largest to largest, and of
-    each the last point of the curves by then: its numbers, and the places of both accuracies."""
+    each the last point of the curves by then, with its two places in the chart of the accuracies.
+    """
     tensors = load_tensors(paths.snapshots(model))
     weight = tensors["weight"]
     side = (28, 28) if weight.ndim == 3 else weight.shape[-2:]
     tiles = weight.reshape(len(weight), -1, *side)
-    shown = max(1, SNAPSHOT_BYTES // (tiles[:, 0].size))
+    shown = max(1, SNAPSHOT_BYTES // tiles[:, 0].size)
     largest = np.abs(weight).max()
-    steps = np.rint(tiles[:, :shown] / largest * np.float32(127)).astype(np.int8)
+    steps = np.rint(tiles[:, :shown] / (largest or 1) * np.float32(127)).astype(np.int8)
+    chart = chart_of_sets(curve)
     points = []
     for iteration in tensors["iteration"].tolist():
-        row = max(range(len(curve)), key=lambda i: (curve[i][0] <= iteration, curve[i][0]))
-        point = curve[row] if curve[row][0] <= iteration else curve[0]
-        places = [chart.place(point[0], accuracy) for accuracy in point[2:]]
+        passed = [point for point in curve if point.iteration <= iteration]
+        point = passed[-1] if passed else curve[0]
+        accuracies = point.train_accuracy, point.val_accuracy
+        places = [chart.place(point.iteration, accuracy) for accuracy in accuracies]
         points.append({"iteration": iteration, "point": point, "places": places})
     return {
         "units": tiles.shape[1],
@@ -138,6 +164,17 @@ def snapshots(model: str, curve: list[tuple], chart: Chart) -> dict[str, Any]:
         "points": points,
         "steps": packed(steps),
     }
+
+
+def figure_paths(convolutions: Iterable[str]) -> dict[str, Path]:
+    """The figures by what the page calls them, in the order in which they get their room."""
+    weights = {f"{model} weights": paths.figure(model, "weights") for model in paths.MODELS}
+    names = ("filters", "conv2_pool", "conv1_relu", "conv1")
+    efficiency = {"efficiency": paths.DATA_EFFICIENCY / "accuracy.png"}
+    alexnet = {name: paths.ALEXNET_MAPS / f"{name}.png" for name in names}
+    drawn = {f"convolution {name}": paths.CONVOLUTION / f"{name}.png" for name in convolutions}
+    untrained = {name: path for name, path in drawn.items() if path.exists()}
+    return weights | efficiency | alexnet | untrained
 
 
 def fitting(figures: dict[str, Path], room: int) -> dict[str, Picture | None]:
@@ -157,36 +194,37 @@ def sha256(path: Path) -> str:
 
 
 def main() -> None:
+    choices = [
+        choice
+        for name in CHOICES
+        for choice in flat(read_params(paths.PARAMS, name, Choice).root, name)
+    ]
     digits = load_tensors(paths.DIGITS)
     weights = {model: load_tensors(paths.weights(model)) for model in paths.MODELS}
-    metrics = {model: json.loads(paths.metrics(model).read_text()) for model in paths.MODELS}
     curves = {model: read_curve(model) for model in paths.MODELS}
     convolutions = read_table(paths.CONVOLUTION / "shapes.csv")
     features = load_tensors(paths.ALEXNET_MAPS / "features.safetensors")["features"]
-
-    def curve_chart(column: int, y_label: str, top: float = 0) -> Chart:
-        lines = [Line(model, [(row[0], row[column]) for row in curves[model]]) for model in curves]
-        return Chart(lines, "iteration", y_label, top)
-
-    def accuracy_chart(model: str) -> Chart:
-        lines = [
-            Line(name, [(row[0], row[column]) for row in curves[model]])
-            for name, column in (("training images", 2), ("validation images", 3))
-        ]
-        return Chart(lines, "iteration", "share of the digits recognised", top=1)
-
-    learning = {model: accuracy_chart(model) for model in LIVE}
-    data = {
-        "digits": packed(digits["test_images"][:TEST_DIGITS])
-        | {"labels": digits["test_labels"][:TEST_DIGITS].tolist()},
+    photo, channels = photograph(Image.open(paths.PHOTO))
+    figures = figure_paths(row["convolution"] for row in convolutions)
+    read = (
+        *(paths.DIGITS, paths.PHOTO),
+        *(path(model) for path in (paths.weights, paths.curves, paths.metrics) for model in curves),
+        *map(paths.snapshots, LIVE),
+        *(paths.CONVOLUTION / "shapes.csv", paths.DATA_EFFICIENCY / "accuracy.csv"),
+        *(paths.ALEXNET_MAPS / name for name in ("architecture.txt", "shapes.csv")),
+        paths.ALEXNET_MAPS / "features.safetensors",
+        *figures.values(),
+    )
+    test_labels = digits["test_labels"][:TEST_DIGITS].tolist()
+    data = {  # for the scripts
+        "titles": TITLES,
+        "digits": packed(digits["test_images"][:TEST_DIGITS]) | {"labels": test_labels},
         "models": {
             model: {name: packed(tensor) for name, tensor in sorted(weights[model].items())}
             for model in LIVE
         },
-        "snapshots": {model: snapshots(model, curves[model], learning[model]) for model in LIVE},
-        "titles": TITLES,
+        "snapshots": {model: snapshots(model, curves[model]) for model in LIVE},
     }
-    photo, channels = photograph(Image.open(paths.PHOTO))
     values = {
         "titles": TITLES,
         "live": LIVE,
@@ -194,14 +232,14 @@ def main() -> None:
             name: np.bincount(digits[f"{name}_labels"], minlength=10).tolist()
             for name in ("train", "val", "test")
         },
-        "num_test_digits": len(data["digits"]["labels"]),
         "sample": sample(digits["train_images"], digits["train_labels"]),
+        "num_test_digits": len(test_labels),
         "layers": {model: layers(weights[model]) for model in paths.MODELS},
-        "metrics": metrics,
+        "metrics": {model: json.loads(paths.metrics(model).read_text()) for model in paths.MODELS},
         "curves": curves,
-        "loss_chart": curve_chart(1, "mean cross-entropy (nats)"),
-        "accuracy_chart": curve_chart(3, "share of the digits recognised", top=1),
-        "learning": learning,
+        "loss_chart": chart_of_models(curves, "loss", "mean cross-entropy (nats)"),
+        "accuracy_chart": chart_of_models(curves, "val_accuracy", SHARE, top=1),
+        "learning": {model: chart_of_sets(curves[model]) for model in LIVE},
         "photo": photo,
         "channels": channels,
         "convolutions": convolutions,
@@ -213,37 +251,10 @@ def main() -> None:
             {name: float(value) for name, value in row.items()}
             for row in read_table(paths.DATA_EFFICIENCY / "accuracy.csv")
         ],
-        "choices": [
-            pair
-            for name in CHOICES
-            for pair in flat(read_params(paths.PARAMS, name, Choice).root, name)
-        ],
+        "choices": choices,
+        "digests": {path: sha256(path) for path in sorted(read)},
+        "places": figures,
     }
-    figures = {f"{model} weights": paths.figure(model, "weights") for model in paths.MODELS}
-    figures |= {
-        "filters": paths.ALEXNET_MAPS / "filters.png",
-        "efficiency": paths.DATA_EFFICIENCY / "accuracy.png",
-        "conv2_pool": paths.ALEXNET_MAPS / "conv2_pool.png",
-        "conv1_relu": paths.ALEXNET_MAPS / "conv1_relu.png",
-        "conv1": paths.ALEXNET_MAPS / "conv1.png",
-    }
-    for row in convolutions:
-        path = paths.CONVOLUTION / f"{row['convolution']}.png"
-        if path.exists():
-            figures[f"convolution {row['convolution']}"] = path
-    read = [
-        paths.DIGITS,
-        paths.PHOTO,
-        *(path(model) for path in (paths.weights, paths.curves, paths.metrics) for model in curves),
-        *map(paths.snapshots, LIVE),
-        *figures.values(),
-        *(paths.CONVOLUTION / "shapes.csv", paths.DATA_EFFICIENCY / "accuracy.csv"),
-        *(
-            paths.ALEXNET_MAPS / n
-            for n in ("architecture.txt", "features.safetensors", "shapes.csv")
-        ),
-    ]
-    values |= {"places": figures, "digests": {path: sha256(path) for path in sorted(read)}}
 
     def page(pictures: dict[str, Picture | None]) -> bytes:
         scripts = ("maps.js", "report.js")
