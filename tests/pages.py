@@ -66,6 +66,7 @@ class Reader(HTMLParser):
             self.tables[self.caption or self.rows[0][0]] = self.rows
 
     def handle_data(self, text):
+        text = text.replace("\xa0", " ")
         if "table" in self.open:
             if "caption" in self.open:
                 self.caption += text

@@ -295,7 +295,7 @@ def test_the_slider_runs_through_the_snapshots(page, pipeline):
         place = float(dot.get_attribute("cx")), float(dot.get_attribute("cy"))
         assert place == (
             round(56 + iteration / 93 * 490, 1),
-            round(270 - float(row["val_accuracy"]) * 258, 1),
+            round(270 - float(row["val_accuracy"]) * 236, 1),
         )
         assert place != before
         before = place

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 560, 320
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 50  # margins; all in units of the picture
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 34, 50  # margins; all in units of the picture
 MOST_POINTS = 500  # of a line; more would lie on one another
 
 

@@ -70,7 +70,7 @@ def render(template: str, scripts: Sequence[str], data: dict[str, Any], **values
         lstrip_blocks=True,
     )
     environment.globals["frame"] = chart
-    environment.filters["shape"] = lambda shape: " × ".join(map(str, shape))
+    environment.filters["shape"] = lambda shape: "\u00a0×\u00a0".join(map(str, shape))
     style = (TEMPLATES / "page.css").read_text()
     script = "".join((TEMPLATES / name).read_text() for name in scripts)
     page = environment.get_template(template).render(
