@@ -154,6 +154,14 @@ def test_the_workspace_is_the_other_run_when_none_is_named(project):
     for same in ("14 of 14 curves", "7 of 7 weights"):
         assert same in (project / PAGE).read_text()
 
+    curve = project / "artifacts/curves/cnn.csv"
+    curve.write_text(curve.read_text().replace("iteration,loss", "iteration,lost"))
+    result = compare(project, "HEAD")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "error: workspace: artifacts/curves/cnn.csv has no numbers iteration and loss\n"
+    )
+
 
 def test_what_cannot_be_read_is_one_line(tried, tmp_path):
     (tried / PAGE).unlink(missing_ok=True)

@@ -77,7 +77,7 @@ def read_run(revision: str) -> Run:
 
 def show(result: dict[str, Any]) -> dict[str, Any]:
     """The values of each file in what DVC's `show` found in one revision."""
-    [found] = result.values()
+    found = next(iter(result.values()), {})
     if error := found.get("error"):
         raise error
     for path, file in found.get("data", {}).items():
@@ -100,19 +100,24 @@ def flat(files: list[Any], name: str = "") -> Iterator[tuple[str, Any]]:
 def read_curves(
     fs: DVCFileSystem, revision: str
 ) -> Iterator[tuple[Curve, list[tuple[float, float]]]]:
-    """The lines of the plots that dvc.yaml makes of columns of files, as numbers."""
-    for collected in fs.repo.plots.collect(revs=[revision]):
-        for definitions in collected[revision]["definitions"]["data"].values():
-            for title, plot in definitions["data"].items():
-                files = plot.get("y")
-                if not isinstance(files, dict) or not isinstance(plot.get("x"), str):
-                    continue  # a picture
-                for path, columns in files.items():
-                    rows = list(csv.DictReader(io.StringIO(fs.read_text(path))))
-                    for column in [columns] if isinstance(columns, str) else columns:
-                        labels = plot.get("x_label", plot["x"]), plot.get("y_label", column)
-                        curve = Curve(plot.get("title", title), path, column, *labels)
-                        yield curve, [(float(row[plot["x"]]), float(row[column])) for row in rows]
+    """The lines of the plots that dvc.yaml makes of columns of files."""
+    [collected] = fs.repo.plots.collect(revs=[revision])
+    files = collected.get(revision, {}).get("definitions", {}).get("data", {}).values()
+    for name, plot in (item for file in files for item in file["data"].items()):
+        x, y = plot.get("x"), plot.get("y")
+        if not isinstance(x, str) or not isinstance(y, dict):
+            continue  # a picture
+        for path, columns in y.items():
+            rows = list(csv.DictReader(io.StringIO(fs.read_text(path))))
+            for column in [columns] if isinstance(columns, str) else columns:
+                labels = plot.get("x_label", x), plot.get("y_label", column)
+                try:
+                    points = [(float(row[x]), float(row[column])) for row in rows]
+                except (KeyError, TypeError, ValueError):
+                    raise InputError(
+                        f"{revision}: {path} has no numbers {x} and {column}"
+                    ) from None
+                yield Curve(plot.get("title", name), path, column, *labels), points
 
 
 def read_weights(
