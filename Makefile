@@ -3,6 +3,8 @@
 # make test     set everything up and run the tests
 # make verify   reproduce what is committed from its sources, and compare with dvc.lock
 # make bench    measure against the lesson as one script, side by side
+# make compare REV=HEAD~1   set a run next to what is here, on one page: a commit, a branch, or an
+#               experiment of DVC; with AND=…, next to another one
 # make lint     check style and formatting
 # make processors  run the stages on emulated processors, and count the bytes that differ
 # make lock     pin every dependency anew, with hashes
@@ -10,7 +12,7 @@
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test verify processors bench lint lock
+.PHONY: repro test verify processors bench compare lint lock
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
 	$(if $(SCHEDULER),python -m stages.core.repro --scheduler $(SCHEDULER),\
@@ -29,6 +31,10 @@ bench: .venv/installed-test
 	dvc repro --quiet
 	for name in training growth pipeline processes features; do \
 		PYTHONPATH=.:tests python -m benchmarks.$$name || exit; done
+
+compare: .venv/installed
+	$(if $(REV),,$(error make compare needs a revision, as in: make compare REV=HEAD~1))
+	python -m stages.core.compare artifacts/compare.html $(REV) $(AND)
 
 lint: .venv/installed-test
 	ruff check

@@ -17,6 +17,7 @@ CONVOLUTION = Path("artifacts/convolution")
 ALEXNET_MAPS = Path("artifacts/alexnet")
 DATA_EFFICIENCY = Path("artifacts/data_efficiency")
 EMBEDDED_IMAGES = Path("artifacts/embedded_images")
+REPORT = Path("artifacts/report/index.html")
 
 
 def digits(model: str) -> Path:
@@ -26,6 +27,10 @@ def digits(model: str) -> Path:
 
 def weights(model: str) -> Path:
     return Path("artifacts/models", f"{model}.safetensors")
+
+
+def snapshots(model: str) -> Path:
+    return Path("artifacts/snapshots", f"{model}.safetensors")
 
 
 def curves(model: str) -> Path:

@@ -1,19 +1,35 @@
-"""Train one of the classifiers on the digits; write its weights, learning curves and metrics."""
+"""Train one of the classifiers on the digits; write its weights, learning curves and metrics, and
+its first layer's weights as they were while it learned."""
 
 import json
 import math
 from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 from stages.core.command import run
 
+import numpy as np
+from pydantic import ConfigDict, Field, RootModel
 from tqdm import tqdm
 
 from stages import paths
 from stages.core.classifiers import build, learn, num_iterations, read_train_params, splits
 from stages.core.files import new_file, write_csv
 from stages.core.models import num_parameters
+from stages.core.params import read_params
 from stages.core.tensors import load_tensors, save_tensors
 from stages.core.training import Point, accuracy
+
+
+class Snapshots(RootModel[Annotated[int, Field(ge=1, le=100)]]):
+    model_config = ConfigDict(strict=True)
+
+
+def evenly_spaced(count: int, last: int) -> list[int]:
+    """So many of the iterations from 1 to the last, both included; one alone is the last. All of
+    them when there are no more."""
+    steps = max(count - 1, 1)
+    return sorted({last - (last - 1) * step // steps for step in range(count)})
 
 
 def watched(points: Iterable[Point], name: str, last: int) -> Iterator[Point]:
@@ -38,7 +54,15 @@ def main(model: str) -> None:
     data = splits(load_tensors(paths.digits(model)))
     num_images, *shape = data["train"].inputs.shape
     last = num_iterations(model, params, num_images)
+    chosen = evenly_spaced(read_params(paths.PARAMS, "train.snapshots", Snapshots).root, last)
     classifier = build(model, params, num_inputs=math.prod(shape))
+    snapshots = []
+
+    def keep(iteration: int) -> None:
+        if iteration in chosen:
+            first_weight = next(classifier.parameters())
+            snapshots.append(first_weight.detach().numpy().copy())
+
     points = learn(
         model,
         classifier,
@@ -47,11 +71,15 @@ def main(model: str) -> None:
         data["val"],
         num_iterations=last,
         eval_every=params.eval_every,
+        after_update=keep,
     )
     curve = list(watched(points, model, last))
 
     state_dict = classifier.state_dict()
     save_tensors({name: value.numpy() for name, value in state_dict.items()}, paths.weights(model))
+    save_tensors(
+        {"iteration": np.array(chosen), "weight": np.stack(snapshots)}, paths.snapshots(model)
+    )
     write_csv(paths.curves(model), Point._fields, curve)
     metrics = {
         "loss": curve[-1].loss,

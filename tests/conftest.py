@@ -14,7 +14,9 @@ from stages.core.numerics import torch  # noqa: F401  before any test imports to
 
 import psutil
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from pages import CHROMIUM, SWITCHES
 from processors import MADE_OF_DATA
 
 ROOT = Path(__file__).parent.parent
@@ -81,13 +83,17 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def project(pipeline: Path, tmp_path: Path) -> Path:
-    """A copy of the project after `dvc repro`, to be changed."""
-    folder = tmp_path / "project"
+def copy_pipeline(pipeline: Path, folder: Path) -> Path:
+    """A copy of the project after `dvc repro`, to be changed; its cache is linked."""
     shutil.copytree(pipeline, folder, ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copytree(pipeline / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
     return folder
+
+
+@pytest.fixture
+def project(pipeline: Path, tmp_path: Path) -> Path:
+    """A copy of the project after `dvc repro`, to be changed."""
+    return copy_pipeline(pipeline, tmp_path / "project")
 
 
 @pytest.fixture
@@ -117,3 +123,11 @@ def failure(
         return message.removeprefix("error: ")
 
     return fail
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield browser
+        browser.close()

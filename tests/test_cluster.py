@@ -121,7 +121,7 @@ def test_a_stage_that_fails_stops_what_depends_on_it_alone(project):
     assert result.returncode == 1
     problem = "error: params.yaml: train.mlp.num_hidden is 0; it should be greater than"
     assert problem in result.stderr and "train@mlp failed:\n" in result.stderr
-    assert result.stderr.endswith("error: 3 of 6 stages have no new outputs\n")
+    assert result.stderr.endswith("error: 4 of 7 stages have no new outputs\n")
     assert Image.open(project / "data/photo.png").size == (127, 127)
 
 

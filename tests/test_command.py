@@ -96,6 +96,7 @@ def test_torch_before_the_settings_is_an_error(tmp_path):
         ("data_efficiency", {"torch", "matplotlib"}),
         ("sample_images", set()),
         ("embed_images", {"torch", "torchvision"}),
+        ("report", set()),
     ],
 )
 def test_a_stage_imports_what_it_uses(stage, libraries):

@@ -74,6 +74,7 @@ def test_the_graph_has_the_stages_of_the_lesson():
         "data_efficiency",
         "sample_images",
         "embed_images",
+        "report",
     }
     per_model = {
         f"{name}@{model}"
@@ -150,6 +151,7 @@ def test_more_hidden_units_concern_the_mlp_alone(project):
         "train@mlp",
         "learning_curves@mlp",
         "weight_grid@mlp",
+        "report",
     }
     metrics = json.loads((project / "artifacts/metrics/mlp.json").read_text())
     assert metrics["num_parameters"] == 795 * 12 + 10
@@ -165,7 +167,12 @@ def test_more_hidden_units_concern_the_mlp_alone(project):
 def test_another_photograph_trains_nothing_and_downloads_nothing(project):
     shutil.copy(project / "artifacts/alexnet/filters.png", project / "own.png")
     change(project, "photo", path="own.png")
-    assert ran(execute(project, "dvc", "repro")) == {"prepare_photo", "convolve", "alexnet_maps"}
+    assert ran(execute(project, "dvc", "repro")) == {
+        "prepare_photo",
+        "convolve",
+        "alexnet_maps",
+        "report",
+    }
     shutil.copy(project / "artifacts/alexnet/conv1.png", project / "own.png")
     assert "prepare_photo" in ran(execute(project, "dvc", "repro"))  # other bytes, same name
 

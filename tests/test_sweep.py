@@ -94,9 +94,9 @@ def test_a_sweep_runs_what_it_must_and_its_figure_shows_what_came_out(swept, tmp
         assert metrics["num_parameters"] == 795 * hidden + 10
         points.append([hidden, metrics["test_accuracy"]])
         log = execute(swept, "dvc", "queue", "logs", found["name"]).stdout
-        assert log.count("skipping") + log.count("Running stage") == 22
+        assert log.count("skipping") + log.count("Running stage") == 23
         trained[hidden] = set(re.findall("Running stage '(.*)'", log))
-    mlp = {"train@mlp", "learning_curves@mlp", "weight_grid@mlp"}
+    mlp = {"train@mlp", "learning_curves@mlp", "weight_grid@mlp", "report"}
     assert trained == {10: mlp, 30: set(), 100: mlp}
     assert len({accuracy for _, accuracy in points}) == 3
     assert execute(swept, "git", "status", "--porcelain").stdout == ""

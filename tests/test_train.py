@@ -157,8 +157,9 @@ def small(tmp_path, monkeypatch):
     save_tensors(tensors, Path("data/digits.safetensors"))
     root = Path(__file__).parent.parent
 
-    def fit(name, **changes):
+    def fit(name, snapshots=16, **changes):
         params = yaml.safe_load((root / "params.yaml").read_text())
+        params["train"]["snapshots"] = snapshots
         params["train"][name] |= {"batch_size": 10} | changes
         Path("params.yaml").write_text(yaml.safe_dump(params))
         train.main(name)
@@ -219,6 +220,60 @@ def test_momentum_is_sgd_s(small):
     assert small("mlp", momentum=0.0) == small("mlp", momentum=0.9)
     sgd = {"optimizer": "sgd", "learning_rate": 0.1}
     assert small("mlp", momentum=0.0, **sgd) != small("mlp", momentum=0.9, **sgd)
+
+
+@pytest.mark.parametrize(
+    ("count", "last", "expected"),
+    [
+        (16, 93, [1, 8, 14, 20, 26, 32, 38, 44, 51, 57, 63, 69, 75, 81, 87, 93]),
+        (3, 93, [1, 47, 93]),
+        (2, 93, [1, 93]),
+        (1, 93, [93]),
+        (16, 5, [1, 2, 3, 4, 5]),
+        (100, 1, [1]),
+    ],
+)
+def test_snapshots_are_evenly_spaced_from_the_first_iteration_to_the_last(count, last, expected):
+    found = train.evenly_spaced(count, last)
+    assert found == expected
+    gaps = {b - a for a, b in zip(found, found[1:], strict=False)}
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "shape"),
+    [
+        ("logistic", "layer.weight", (10, 784)),
+        ("mlp", "layer1.weight", (30, 784)),
+        ("cnn", "conv1.weight", (4, 1, 3, 3)),
+    ],
+)
+def test_a_snapshot_is_the_first_layer_after_so_many_iterations(small, name, first, shape):
+    """Training that ends there gives the same weights, and snapshots change none."""
+    path, weights = (
+        Path(f"artifacts/{kind}/{name}.safetensors") for kind in ("snapshots", "models")
+    )
+    small(name, snapshots=4)  # of 30 iterations, 10 in each of three epochs
+    snapshots, trained = load_tensors(path), weights.read_bytes()
+    assert snapshots["iteration"].tolist() == [1, 11, 21, 30]
+    assert snapshots["weight"].shape == (4, *shape)
+    assert (snapshots["weight"][-1] == load_tensors(weights)[first]).all()
+    small(name, snapshots=30)
+    assert weights.read_bytes() == trained
+    every = load_tensors(path)["weight"]
+    assert (every[[0, 10, 20, 29]] == snapshots["weight"]).all()
+    small(name, epochs=1)
+    assert (load_tensors(weights)[first] == every[9]).all()
+
+
+def test_too_many_snapshots_are_refused(small, failure):
+    small("cnn")
+    for value, problem in ((0, "greater than or equal to 1"), (101, "less than or equal to 100")):
+        params = yaml.safe_load(Path("params.yaml").read_text())
+        params["train"]["snapshots"] = value
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        message = f"params.yaml: train.snapshots is {value}; it should be {problem}"
+        assert failure(train, "cnn") == message
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(small, failure):

@@ -1,6 +1,6 @@
 """The classifiers by their names: their parameters, what they see, and how they learn."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -97,6 +97,7 @@ def learn(
     *,
     num_iterations: int,
     eval_every: int,
+    after_update: Callable[[int], None] = lambda iteration: None,
 ) -> Iterator[Point]:
     """Train the model as its parameters say, in smaller batches where there are fewer images.
 
@@ -112,6 +113,7 @@ def learn(
             num_iterations=num_iterations,
             eval_every=eval_every,
             generator=torch.Generator().manual_seed(params.seed),
+            after_update=after_update,
         )
     except Diverged as error:
         raise InputError(

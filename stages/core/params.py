@@ -20,13 +20,14 @@ class Params(BaseModel):
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # torch's generator on the CPU takes no more bits
-P = TypeVar("P", bound=Params)
+P = TypeVar("P", bound=BaseModel)
 
 
 def read_params(path: Path, section: str, model: type[P]) -> P:
     """The `section` of a params file (dots lead downwards: "train.mlp") as a `model`.
 
-    It is read as DVC reads it: YAML 1.2, in which `1e-3` is a number (to PyYAML it is text).
+    A RootModel takes a single value. The file is read as DVC reads it: YAML 1.2, in which `1e-3` is
+    a number (to PyYAML it is text).
     Raises InputError naming each wrong key, its value and what is allowed.
     """
     try:

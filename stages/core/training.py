@@ -141,11 +141,12 @@ def train(
     num_iterations: int,
     eval_every: int,
     generator: torch.Generator,
+    after_update: Callable[[int], None],
 ) -> Iterator[Point]:
     """Train the model, and yield a point after every `eval_every` updates and after the last.
 
     Most of the time goes into measuring, so other threads measure copies of the model while it
-    learns on.
+    learns on. `after_update` is called with the number of every update, once the model has it.
     Raises Diverged when the loss or, in the end, a weight is infinite or not a number.
     """
 
@@ -156,6 +157,7 @@ def train(
             loss = train_step(model, update, train_split.inputs[batch], train_split.labels[batch])
             if not math.isfinite(loss):
                 raise Diverged(f"the loss is {loss} at iteration {iteration}")
+            after_update(iteration)
             if iteration % eval_every == 0 or iteration == num_iterations:
                 yield iteration, loss, copy.deepcopy(model)
 

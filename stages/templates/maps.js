@@ -1,0 +1,74 @@
+"use strict";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+
+/** An element of the page by its id. */
+const $ = (id) => document.getElementById(id);
+
+/** The elements of an array that Python packed, as a typed array of that type, and its shape. */
+function unpack(packed, Type) {
+  const bytes = Uint8Array.from(atob(packed.elements), (letter) => letter.charCodeAt(0));
+  return { shape: packed.shape, values: new Type(bytes.buffer) };
+}
+
+/** Blue for -1, white for 0, red for 1: told apart by the colour-blind too (ColorBrewer's RdBu). */
+function diverging(share) {
+  const stops = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
+  const place = Math.min(Math.max((share + 1) * 2, 0), 4);
+  const left = Math.min(Math.floor(place), 3);
+  return stops[left].map((from, i) => from + (place - left) * (stops[left + 1][i] - from));
+}
+
+/** Black for 0, white for 1. */
+function grey(share) {
+  const level = Math.min(Math.max(share, 0), 1) * 255;
+  return [level, level, level];
+}
+
+/** Draw values, a row after another, one pixel each: `colour` takes value / largest. */
+function paint(canvas, values, height, width, largest, colour) {
+  canvas.width = width;
+  canvas.height = height;
+  const image = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) {
+    image.data.set([...colour(largest ? values[i] / largest : 0), 255], 4 * i);
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+/** A new element with those properties, and those inside of it. */
+function element(name, properties = {}, ...inside) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...inside);
+  return made;
+}
+
+/** A canvas that is a picture for those who do not see it too. */
+function pictured(label) {
+  const canvas = element("canvas");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", label);
+  return canvas;
+}
+
+/** The colour scale of some maps, from -largest or from zero to largest, into an element. */
+function drawScale(place, largest, colour, unit) {
+  const from = colour === diverging ? -1 : 0;
+  const canvas = element("canvas");
+  canvas.setAttribute("aria-hidden", "true");
+  const steps = Float32Array.from({ length: 129 }, (_, i) => from + (i / 128) * (1 - from));
+  paint(canvas, steps, 1, 129, 1, colour);
+  place.replaceChildren(number(from * largest), canvas, `${from ? "+" : ""}${number(largest)} ${unit}`);
+}
+
+/** With a true minus sign, and as many places as it takes to tell small numbers apart. */
+function number(value) {
+  const size = Math.abs(value);
+  const places = size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.095 || size === 0 ? 2 : 4;
+  return value.toFixed(places).replace("-", "−");
+}
+
+/** Two places, and a sign in any case. */
+function signed(value) {
+  return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+}
