@@ -19,6 +19,7 @@ from stages.core.files import new_file
 from stages.core.page import Picture, packed, picture, render, tiled
 from stages.core.params import read_params
 from stages.core.tensors import load_tensors
+from stages.core.values import flat
 
 TITLES = {
     "logistic": "Logistic regression",
@@ -107,15 +108,6 @@ def chart_of_sets(curve: list[Point]) -> Chart:
     return Chart(lines, "iteration", SHARE, top=1)
 
 
-def flat(values: Any, name: str) -> Iterable[tuple[str, Any]]:
-    """Parameters by their full names."""
-    if not isinstance(values, dict):
-        yield name, values
-        return
-    for key, value in values.items():
-        yield from flat(value, f"{name}.{key}")
-
-
 def sample(images: np.ndarray, labels: np.ndarray) -> Picture:
     """The first digits of each class, a column each; black where there are no more."""
     tiles = np.zeros((ROWS, 10, *images.shape[1:]), np.uint8)
@@ -197,7 +189,7 @@ def main() -> None:
     choices = [
         choice
         for name in CHOICES
-        for choice in flat(read_params(paths.PARAMS, name, Choice).root, name)
+        for choice in flat(read_params(paths.PARAMS, name, Choice).root, name).items()
     ]
     digits = load_tensors(paths.DIGITS)
     weights = {model: load_tensors(paths.weights(model)) for model in paths.MODELS}

@@ -27,6 +27,7 @@ from stages.core.chart import Chart, Line
 from stages.core.errors import InputError
 from stages.core.files import new_file
 from stages.core.page import packed, render
+from stages.core.values import flat, is_number
 
 WORKSPACE = "workspace"
 MOST_TILES = 64  # of a weight
@@ -62,8 +63,12 @@ def read_run(revision: str) -> Run:
         fs = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
         shown = {name: show(getattr(fs.repo, name).show()) for name in ("params", "metrics")}
         return Run(
-            params=dict(flat(list(shown["params"].values()))),
-            metrics={(path, k): v for path, f in shown["metrics"].items() for k, v in flat([f])},
+            params={k: v for file in shown["params"].values() for k, v in flat(file).items()},
+            metrics={
+                (path, k): v
+                for path, file in shown["metrics"].items()
+                for k, v in flat(file).items()
+            },
             curves=dict(read_curves(fs, revision)),
             weights=dict(read_weights(fs, set(shown["metrics"]))),
         )
@@ -86,15 +91,6 @@ def show(result: dict[str, Any]) -> dict[str, Any]:
                 error.filename = path
             raise error
     return {path: file["data"] for path, file in found.get("data", {}).items()}
-
-
-def flat(files: list[Any], name: str = "") -> Iterator[tuple[str, Any]]:
-    for values in files:
-        if isinstance(values, dict):
-            for key, value in values.items():
-                yield from flat([value], f"{name}.{key}" if name else key)
-        else:
-            yield name, values
 
 
 def read_curves(
@@ -138,10 +134,6 @@ def read_weights(
 def changes(a: dict, b: dict) -> list[tuple[Any, Any, Any]]:
     """What differs, by its name, in both; None where one of them lacks it."""
     return [(key, a.get(key), b.get(key)) for key in a | b if a.get(key) != b.get(key)]
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def metric_rows(a: Run, b: Run) -> list[tuple[str, str, Any, Any, float | None]]:

@@ -7,7 +7,6 @@ its metrics were made.
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Iterator
 from itertools import cycle
@@ -19,6 +18,7 @@ from matplotlib.patheffects import withStroke
 
 from stages.core.errors import InputError
 from stages.core.figures import DPI, save_figure
+from stages.core.values import flat, is_number
 
 MARKERS = "os^Dv"  # told apart in grey too
 
@@ -28,17 +28,6 @@ class Run(NamedTuple):
 
     params: dict[str, Any]
     metrics: dict[str, dict[str, Any]]
-
-
-def flat(values: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(values, dict):
-        return {name: values}
-    parts = (flat(value, f"{name}.{key}" if name else key) for key, value in values.items())
-    return {full: value for part in parts for full, value in part.items()}
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def succeeded(commits: list[dict]) -> Iterator[Run]:
