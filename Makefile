@@ -2,17 +2,21 @@
 #               time; with SCHEDULER=tcp://HOST:PORT, on a Dask cluster
 # make test     set everything up and run the tests
 # make verify   reproduce what is committed from its sources, and compare with dvc.lock
+# make check    look for files in DVC's cache, and outputs, that are not what DVC takes them for
 # make bench    measure against the lesson as one script, side by side
 # make compare REV=HEAD~1   set a run next to what is here, on one page: a commit, a branch, or an
 #               experiment of DVC; with AND=…, next to another one
-# make lint     check style and formatting
+# make lint     check style, formatting and types
+# make audit    ask for known vulnerabilities of the dependencies; needs a network
+# make faults   try every fault, and write what was lost to docs/failures.md
+# make fuzz     feed the readers with broken files, and write what they did to docs/failures.md
 # make processors  run the stages on emulated processors, and count the bytes that differ
 # make lock     pin every dependency anew, with hashes
 
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test verify processors bench compare lint lock
+.PHONY: repro test verify check processors bench compare lint audit faults fuzz lock
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
 	$(if $(SCHEDULER),python -m stages.core.repro --scheduler $(SCHEDULER),\
@@ -23,6 +27,9 @@ test: .venv/installed-test
 
 verify: .venv/installed-test
 	python tests/verify.py
+
+check: .venv/installed
+	python -m stages.core.cache
 
 processors: .venv/installed-test
 	python tests/processors.py
@@ -39,6 +46,16 @@ compare: .venv/installed
 lint: .venv/installed-test
 	ruff check
 	ruff format --check
+	mypy
+
+audit: .venv/installed-test
+	pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.txt
+
+faults: .venv/installed-test
+	python tests/faults.py
+
+fuzz: .venv/installed-test
+	PYTHONPATH=. python tests/fuzz.py
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -55,4 +72,4 @@ LOCK = uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-e
 
 lock: .venv/installed-test
 	$(LOCK) --output-file requirements.txt
-	$(LOCK) --extra cluster --extra test --constraint requirements.txt --output-file tests/requirements.txt
+	$(LOCK) --all-extras --constraint requirements.txt --output-file tests/requirements.txt

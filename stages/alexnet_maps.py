@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from stages import paths
-from stages.core.alexnet import alexnet, normalized
+from stages.core.alexnet import SMALLEST, alexnet, normalized
+from stages.core.errors import InputError
 from stages.core.figures import ColourMap, Grid, draw_grids, middle, save_figure
 from stages.core.files import new_file, write_csv
 from stages.core.params import Params, read_params
@@ -50,6 +51,8 @@ def draw_maps(title: str, maps: torch.Tensor, cmap: str) -> Figure:
 def main() -> None:
     params = read_params(paths.PARAMS, "alexnet_maps", AlexNetMapsParams)
     photo = read_photo(paths.PHOTO)
+    if (side := photo.shape[-1]) < SMALLEST:
+        raise InputError(f"{paths.PHOTO} has {side} × {side} pixels; {SMALLEST} or more are right")
     model = alexnet(paths.ALEXNET)
     with new_file(paths.ALEXNET_MAPS / "architecture.txt") as file:
         file.write(f"{model}\n".encode())

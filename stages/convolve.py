@@ -95,7 +95,7 @@ def main() -> None:
         maps = layer(x)
         pooled = F.max_pool2d(maps, 2)
         shapes = map(shape, (layer.weight, layer.bias, x, maps, pooled))
-        rows.append([name, *shapes, layer.weight.numel() + layer.bias.numel(), 0])
+        rows.append([name, *shapes, sum(p.numel() for p in layer.parameters()), 0])
         if of_photo:
             figure = draw(convolution, maps, pooled, params.cmap)
             save_figure(figure, paths.CONVOLUTION / f"{name}.png")

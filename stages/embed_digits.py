@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from stages import paths
 from stages.core.alexnet import SMALLEST, alexnet, features
+from stages.core.digits import IMAGES, SPLITS
 from stages.core.parallel import in_threads
 from stages.core.params import Params, read_params
 from stages.core.tensors import new_tensors, open_tensors
 
-SPLITS = ("test", "train", "val")  # in the order of a safetensors file
 BATCH = 32  # digits at a time
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     params = read_params(paths.PARAMS, "embed", EmbedParams)
     model = alexnet(paths.ALEXNET)
     num_features = embed(model, params.size, np.zeros((1, 28, 28), np.uint8)).size
-    with open_tensors(paths.DIGITS) as digits:
+    with open_tensors(paths.DIGITS, IMAGES) as digits:
         labels = {f"{split}_labels": digits.get_tensor(f"{split}_labels") for split in SPLITS}
         images = {split: digits.get_slice(f"{split}_images") for split in SPLITS}
         counts = {split: len(labels[f"{split}_labels"]) for split in SPLITS}

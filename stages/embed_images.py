@@ -51,7 +51,7 @@ def main() -> None:
     embed = partial(
         embed_block, folder=images, weights=paths.ALEXNET, size=params.size, pool=params.pool
     )
-    skipped = {}
+    skipped: dict[str, str] = {}
     with (
         new_folder(paths.EMBEDDED_IMAGES) as folder,
         closing(spread(embed, blocks(image_names(images), folder))) as results,

@@ -1,11 +1,15 @@
 """Draw the learning curves of a model: its loss, and its accuracy on both sets of images."""
 
+import csv
+from pathlib import Path
+
 from stages.core.command import run
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from stages import paths
+from stages.core.errors import InputError
 from stages.core.figures import DPI, save_figure
 
 TITLES = {
@@ -14,7 +18,24 @@ TITLES = {
     "cnn": "CNN",
     "probe": "Logistic regression on features",
 }
+COLUMNS = ("iteration", "loss", "train_accuracy", "val_accuracy")
 STYLES = ("-", "--")  # told apart in grey too
+
+
+def read_curve(path: Path) -> np.ndarray:
+    """The rows of a table with these columns. Raises InputError when it has others, or no rows."""
+    try:
+        with path.open(newline="") as file:
+            header, *rows = csv.reader(file)
+        curve = np.array(
+            [tuple(map(float, row)) for row in rows], [(name, float) for name in COLUMNS]
+        )
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path} is not a table of numbers: {error}") from None
+    finite = all(np.isfinite(curve[name]).all() for name in COLUMNS)
+    if tuple(header) != COLUMNS or not rows or not finite:
+        raise InputError(f"{path} should have finite numbers in the columns {', '.join(COLUMNS)}")
+    return curve
 
 
 def draw_curves(curve: np.ndarray, lines: dict[str, str], title: str, unit: str) -> Figure:
@@ -28,7 +49,7 @@ def draw_curves(curve: np.ndarray, lines: dict[str, str], title: str, unit: str)
     axes.set(title=title, xlabel="iteration (one batch each)", ylabel=unit)
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -36,8 +57,7 @@ def draw_curves(curve: np.ndarray, lines: dict[str, str], title: str, unit: str)
 
 
 def main(model: str) -> None:
-    with paths.curves(model).open() as file:
-        curve = np.atleast_1d(np.genfromtxt(file, delimiter=",", names=True))
+    curve = read_curve(paths.curves(model))
     title = TITLES[model]
     loss = draw_curves(
         curve,

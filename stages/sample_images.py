@@ -21,7 +21,9 @@ SHIPPED = {
 
 
 def main() -> None:
-    matplotlib = Path(find_spec("matplotlib").origin).parent  # importing it would take longer
+    spec = find_spec("matplotlib")  # importing it would take longer
+    assert spec is not None and spec.origin is not None
+    matplotlib = Path(spec.origin).parent
     with new_folder(paths.SAMPLE_IMAGES) as images:
         for kind, pattern in SHIPPED.items():
             (images / kind).mkdir()

@@ -13,11 +13,11 @@ from pydantic import ConfigDict, Field, RootModel
 from tqdm import tqdm
 
 from stages import paths
-from stages.core.classifiers import build, learn, num_iterations, read_train_params, splits
+from stages.core.classifiers import build, learn, num_iterations, read_splits, read_train_params
 from stages.core.files import new_file, write_csv
 from stages.core.models import num_parameters
 from stages.core.params import read_params
-from stages.core.tensors import load_tensors, save_tensors
+from stages.core.tensors import save_tensors
 from stages.core.training import Point, accuracy
 
 
@@ -51,7 +51,7 @@ def watched(points: Iterable[Point], name: str, last: int) -> Iterator[Point]:
 
 def main(model: str) -> None:
     params = read_train_params(paths.PARAMS, model)
-    data = splits(load_tensors(paths.digits(model)))
+    data = read_splits(paths.digits(model), model)
     num_images, *shape = data["train"].inputs.shape
     last = num_iterations(model, params, num_images)
     chosen = evenly_spaced(read_params(paths.PARAMS, "train.snapshots", Snapshots).root, last)

@@ -7,11 +7,30 @@ from stages.core.command import run
 import numpy as np
 
 from stages import paths
+from stages.core.errors import InputError
 from stages.core.figures import ColourMap, Grid, draw_grids, save_figure
 from stages.core.params import Params, read_params
 from stages.core.tensors import load_tensors
 
 WIDTH = 720  # pixels, about, of a grid of digits
+SHAPES: dict[str, dict[str, tuple[int | str, ...]]] = {
+    "logistic": {"layer.weight": (10, 784), "layer.bias": (10,)},
+    "mlp": {
+        "layer1.weight": ("hidden", 784),
+        "layer1.bias": ("hidden",),
+        "layer2.weight": (10, "hidden"),
+        "layer2.bias": (10,),
+    },
+    "cnn": {
+        "conv1.weight": (4, 1, 3, 3),
+        "conv1.bias": (4,),
+        "conv2.weight": (8, 4, 3, 3),
+        "conv2.bias": (8,),
+        "fc.weight": (10, 392),
+        "fc.bias": (10,),
+    },
+    "probe": {"layer.weight": (10, "features"), "layer.bias": (10,)},
+}
 
 
 class WeightGridParams(Params):
@@ -32,6 +51,8 @@ def feature_grid(weight: np.ndarray) -> Grid:
     """A tile for each row of a linear layer's weight, 10 × (256 · side · side): 16 × 16 squares,
     each with the side × side weights of a feature map."""
     side = math.isqrt(weight.shape[1] // 256)
+    if weight.shape[1] != 256 * side * side:
+        raise InputError(f"{weight.shape[1]} features are not those of 256 square feature maps")
     heading = f"The weights of 256 feature maps of {side} × {side}; their order shows no shape"
     squares = weight.reshape(-1, 16, 16, side, side).transpose(0, 1, 3, 2, 4)
     zoom = max(1, 140 // (16 * side))
@@ -75,7 +96,8 @@ def grids(model: str, weights: dict[str, np.ndarray]) -> tuple[str, list[Grid]]:
 
 def main(model: str) -> None:
     params = read_params(paths.PARAMS, "weight_grid", WeightGridParams)
-    title, rows = grids(model, load_tensors(paths.weights(model)))
+    shapes = {name: ("float32", shape) for name, shape in SHAPES[model].items()}
+    title, rows = grids(model, load_tensors(paths.weights(model), shapes))
     largest = max(np.abs(grid.tiles).max() for grid in rows)
     figure = draw_grids(title, rows, (-largest, largest), params.cmap, unit="weight")
     save_figure(figure, paths.figure(model, "weights"))

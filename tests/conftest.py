@@ -108,6 +108,39 @@ def emptied(project: Path) -> Path:
     return project
 
 
+class Disk:
+    """A disk in memory, mounted at `path`: as small as a test needs it, full, or read-only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def mount(self, options: str) -> None:
+        """Mount it with options such as `size=4m`, or change those that it has."""
+        remount = "remount," if self.path.is_mount() else ""
+        self.path.mkdir(exist_ok=True)
+        command = ("mount", "-t", "tmpfs", "-o", f"{remount}{options}", "tmpfs", str(self.path))
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode != 0:
+            pytest.skip(f"no disk can be mounted: {result.stderr.strip()}")
+
+    def fill(self) -> Path:
+        """Take all the space that is left; the file that takes it."""
+        filler = self.path / "filler"
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(2**16))
+        return filler
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk that is mounted by whoever uses it; that takes root, and is skipped without."""
+    disk = Disk(tmp_path / "disk")
+    yield disk
+    if disk.path.is_mount():
+        subprocess.run(("umount", "--lazy", str(disk.path)), check=True)
+
+
 @pytest.fixture
 def failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
@@ -125,7 +158,7 @@ def failure(
     return fail
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)

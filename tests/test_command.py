@@ -63,6 +63,17 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["file"]
 
 
+def test_a_process_that_should_have_ended_does_no_harm(tmp_path):
+    """One that outlives a killed `dvc`, and writes what the next `dvc repro` writes anew."""
+    path = tmp_path / "file"
+    with pytest.raises(FileNotFoundError), new_file(path) as old:
+        old.write(b"old")
+        with new_file(path) as new:
+            new.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
 def test_an_output_that_is_linked_to_a_cache_is_replaced(tmp_path):
     cached = tmp_path / "cached"
     cached.write_bytes(b"cached")

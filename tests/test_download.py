@@ -206,7 +206,6 @@ def test_a_download_is_kept(index):
 
 def test_a_file_put_there_by_hand_is_taken(archives, sources):
     address, content = next(iter(archives.items()))
-    download.folder().mkdir(parents=True)
     (download.folder() / Path(address).name).write_bytes(content)
     download_mnist.main()
     assert_mnist()
@@ -216,6 +215,9 @@ def one_wrong_byte(content):
     return content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
 
 
+@pytest.mark.fault(
+    "a download answered 403, 404, 500, a web page or a wrong byte, cut off, or too slow"
+)
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -244,6 +246,7 @@ def test_a_bad_answer_is_named_and_nothing_of_it_kept(index, failure, spoil, rea
     assert list(download.folder().iterdir()) == []
 
 
+@pytest.mark.fault("an index without the file")
 @pytest.mark.parametrize(
     ("page", "reason"),
     [
@@ -257,12 +260,38 @@ def test_an_index_without_the_file_is_named(sources, failure, page, reason):
     assert reason in failure(download_mnist)
 
 
+@pytest.mark.fault("no space left in the middle of a download")
+@pytest.mark.parametrize(
+    ("place", "size", "named"),
+    [
+        ("cache", "4m", "convnet-lesson: No space left on device"),
+        ("data", "40m", "data/mnist/train-images-idx3-ubyte: No space left on device"),
+    ],
+)
+def test_a_disk_that_is_full_half_way_is_named(
+    index, failure, disk, monkeypatch, place, size, named
+):
+    """The archive has 11.5 MB, the largest file in it 47 MB."""
+    disk.mount(f"size={size}")
+    if place == "cache":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(disk.path))
+    else:
+        monkeypatch.chdir(disk.path)
+    assert failure(download_mnist).endswith(named)
+    assert [path for path in disk.path.rglob("*") if path.is_file()] == []
+    disk.mount("size=100m")
+    download_mnist.main()
+    assert_mnist()
+
+
+@pytest.mark.fault("no network")
 def test_no_network_is_named(sources, failure, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple/")
     assert failure(download_mnist).count("no connection, or it broke") == 2
 
 
+@pytest.mark.fault("a file that its name contradicts")
 def test_a_wrong_file_of_torchvision_s_is_not_kept(official, index, pipeline, capfd):
     official.pages[official.address] = one_wrong_byte(official.pages[official.address])
     download_alexnet.main()
@@ -300,12 +329,14 @@ class Payload:
         return (Path.touch, (Path("owned"),))
 
 
+@pytest.mark.fault("malicious pickles")
 def test_a_malicious_state_dict_is_refused(official, failure):
     put_forward(official, {"features.0.weight": Payload()})
     assert "no state dict" in failure(download_alexnet)
     assert not Path("owned").exists()
 
 
+@pytest.mark.fault("malicious pickles")
 def test_a_malicious_pickle_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("pickled").write_bytes(pickle.dumps({"AlexNet_0": Payload()}))

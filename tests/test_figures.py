@@ -101,8 +101,9 @@ def test_any_number_of_units_is_laid_out(units, rows, columns):
 
 def test_the_colour_map_is_the_one_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    weight = np.linspace(-1, 1, 7840, dtype=np.float32).reshape(10, 784)
     save_tensors(
-        {"layer.weight": np.linspace(-1, 1, 7840, dtype=np.float32).reshape(10, 784)},
+        {"layer.weight": weight, "layer.bias": weight[:, 0].copy()},
         Path("artifacts/models/logistic.safetensors"),
     )
     for cmap, colour in (("gray", [255, 255, 255]), ("viridis", [253, 231, 36])):

@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import psutil
+import pytest
 from PIL import Image
 
 from conftest import ENVIRONMENT, ROOT, below, execute
-from processors import outputs
+from processors import commands, outputs
 
 
 def assert_as_committed(project, pipeline):
@@ -33,6 +35,7 @@ def start(project, *targets):
         )
 
 
+@pytest.mark.fault("two `dvc repro` at once, other stages")
 def test_two_at_once_on_different_targets(emptied, pipeline):
     """They interleave as they may: another order every time."""
     photograph = start(emptied, "alexnet_maps", "convolve")
@@ -57,29 +60,32 @@ def test_the_last_stages_first(emptied, pipeline):
     assert_as_committed(emptied, pipeline)
 
 
-def test_killed_at_any_moment(emptied, pipeline):
-    """SIGKILL to dvc and the stage that it runs, again and again, twice as late every time.
+@pytest.mark.fault("SIGKILL to `dvc repro`, in every stage")
+def test_killed_in_every_stage(emptied, pipeline):
+    """SIGKILL to dvc and the stage that it runs, a little after each stage has begun.
 
     Not between two stages: there dvc rewrites its file of locks in place, and asks to remove it
     when it was killed half-way.
     """
-    seconds, kills = 0.0, 0
+    killed = set()
     while (process := start(emptied)).poll() is None:
-        dvc = psutil.Process(process.pid)
-        deadline = time.monotonic() + seconds
-        while process.poll() is None and (time.monotonic() < deadline or not dvc.children()):
-            time.sleep(0.01)
-        if process.poll() is not None:
+        while process.poll() is None:
+            for stage in below(process, "stages."):
+                with suppress(psutil.NoSuchProcess):
+                    command = tuple(stage.cmdline()[2:])
+                    if command not in killed and stage.cpu_times().user > 0.05:
+                        os.killpg(process.pid, signal.SIGKILL)
+                        process.wait()
+                        killed.add(command)
+            time.sleep(0.005)
+        if process.returncode >= 0:
             break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        kills += 1
-        seconds = 2 * seconds or 1
     assert process.returncode == 0, (emptied / "log").read_text()
-    assert kills >= 5
+    assert killed == {tuple(command[2:]) for command in commands()}
     assert_as_committed(emptied, pipeline)
 
 
+@pytest.mark.fault("SIGKILL to a stage while it writes")
 def test_a_stage_alone_is_killed(emptied, pipeline):
     """SIGKILL to the stage but not to dvc, at the moments at which it may be writing."""
     execute(emptied, "dvc", "repro", "prepare_photo").check_returncode()
@@ -120,6 +126,7 @@ def test_a_stage_that_fails_stops_what_depends_on_it_alone(project):
     assert "mlp" in status and "alexnet_maps" not in status and "convolve" not in status
 
 
+@pytest.mark.fault("SIGKILL to one of several processes that run stages")
 def test_a_killed_process_is_named_and_nothing_is_lost(emptied, pipeline):
     process = subprocess.Popen(
         ("python", "-m", "stages.core.repro"),
@@ -137,6 +144,7 @@ def test_a_killed_process_is_named_and_nothing_is_lost(emptied, pipeline):
     assert_as_committed(emptied, pipeline)
 
 
+@pytest.mark.fault("SIGKILL to what runs several stages at a time")
 def test_killed_while_it_runs_several(emptied, pipeline):
     process = subprocess.Popen(("python", "-m", "stages.core.repro"), cwd=emptied, env=ENVIRONMENT)
     left = [*running(process, "stages.train"), *running(process, "spawn_main")]

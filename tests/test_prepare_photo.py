@@ -125,6 +125,7 @@ def png():
     return data.getvalue()
 
 
+@pytest.mark.fault("a photograph that is none")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -177,6 +178,7 @@ def test_63_pixels_are_enough():
     prepared()
 
 
+@pytest.mark.fault("an image that is a bomb")
 def test_a_decompression_bomb_is_refused(failure):
     Image.new("1", (20_000, 20_000)).save("photo.png")
     assert Path("photo.png").stat().st_size < 200_000

@@ -1,4 +1,6 @@
-"""What the README shows is what the pipeline makes."""
+"""What the README shows is what the pipeline makes; what was tried to break it is in a table."""
+
+import re
 
 from conftest import ROOT, execute
 
@@ -18,3 +20,14 @@ def test_the_pictures_are_the_pipeline_s(pipeline):
     }.items():
         assert f"({picture})" in README
         assert (ROOT / picture).read_bytes() == (pipeline / figure).read_bytes()
+
+
+def test_every_fault_that_is_tried_is_a_row_and_nothing_was_lost():
+    """`make faults` writes the table."""
+    table = re.findall(
+        r"^\| (.*) \| \d+ \| (.*) \|$", (ROOT / "docs/failures.md").read_text(), re.M
+    )
+    marks = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    tried = re.findall(r'mark\.fault\(\s*"(.*)"', marks)
+    assert {fault for fault, _ in table} == set(tried)
+    assert {lost for _, lost in table} == {"nothing"}

@@ -31,9 +31,13 @@ def alexnet(features: Path) -> AlexNet:
                 conv.kernel_size,
                 padding=conv.padding,
             )
+    shapes = {
+        f"features.{name}": ("float32", tensor.shape)
+        for name, tensor in model.features.state_dict().items()
+    }
     tensors = {
         name.removeprefix("features."): torch.from_numpy(array)
-        for name, array in load_tensors(features).items()
+        for name, array in load_tensors(features, shapes).items()
     }
     model.features.load_state_dict(tensors, assign=True)
     return model.eval()

@@ -1,18 +1,19 @@
 """The classifiers by their names: their parameters, what they see, and how they learn."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from stages.core.numerics import torch
 
-import numpy as np
 from pydantic import Field
 from torch import nn
 
+from stages.core.digits import FEATURES, IMAGES, SPLITS
 from stages.core.errors import InputError
 from stages.core.models import CNN, MLP, LogisticRegression
 from stages.core.params import Count, Params, Seed, read_params
+from stages.core.tensors import load_tensors
 from stages.core.training import (
     Diverged,
     Point,
@@ -44,18 +45,24 @@ def read_train_params(path: Path, name: str) -> TrainParams:
     return read_params(path, f"train.{name}", MLPParams if name == "mlp" else TrainParams)
 
 
-def splits(tensors: Mapping[str, np.ndarray]) -> dict[str, Split]:
-    """The splits by their names: of digits, their pixels scaled to [0, 1], or of features."""
-
-    def inputs(name: str) -> torch.Tensor:
-        if f"{name}_features" in tensors:
-            return torch.from_numpy(tensors[f"{name}_features"])
-        return torch.from_numpy(tensors[f"{name}_images"]).unsqueeze(1) / 255
-
-    return {
-        name: Split(inputs(name), torch.from_numpy(tensors[f"{name}_labels"]))
-        for name in ("train", "val", "test")
-    }
+def read_splits(path: Path, name: str) -> dict[str, Split]:
+    """The splits by their names, as the classifier `name` sees them: pixels scaled to [0, 1], or
+    features. Raises InputError when the file has something else."""
+    tensors = load_tensors(path, FEATURES if name == "probe" else IMAGES)
+    splits = {}
+    for split in SPLITS:
+        labels = torch.from_numpy(tensors[f"{split}_labels"])
+        if labels.min() < 0 or labels.max() > 9:
+            raise InputError(
+                f"{path}: {split}_labels are from {labels.min()} to {labels.max()}; "
+                "they should be digits"
+            )
+        if name == "probe":
+            inputs = torch.from_numpy(tensors[f"{split}_features"])
+        else:
+            inputs = torch.from_numpy(tensors[f"{split}_images"]).unsqueeze(1) / 255
+        splits[split] = Split(inputs, labels)
+    return splits
 
 
 def build(name: str, params: TrainParams, num_inputs: int) -> nn.Module:
@@ -64,7 +71,7 @@ def build(name: str, params: TrainParams, num_inputs: int) -> nn.Module:
     match name:
         case "logistic" | "probe":
             return LogisticRegression(num_inputs)
-        case "mlp":
+        case "mlp" if isinstance(params, MLPParams):
             return MLP(params.num_hidden)
         case "cnn":
             return CNN()

@@ -2,12 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.core.errors import InputError
 from stages.core.parallel import Item, Result, in_order, in_threads
+
+if TYPE_CHECKING:
+    from distributed import Client  # of an extra, imported when needed
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"  # the environment variable that names a cluster to Dask
 
@@ -26,7 +30,7 @@ def project() -> tuple[str, str]:
     return str(Path.cwd()), CODE
 
 
-def connect(address: str) -> "distributed.Client":  # noqa: F821  of an extra, imported when needed
+def connect(address: str) -> "Client":
     """A client of the scheduler at that address ("tcp://host:port").
 
     Raises InputError when there is none, or when a worker has another folder or other code.
@@ -49,7 +53,9 @@ def connect(address: str) -> "distributed.Client":  # noqa: F821  of an extra, i
     return client
 
 
-def spread(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def spread(
+    function: Callable[[Item], Result], items: Iterable[Item]
+) -> Generator[Result, None, None]:
     """The function's results for the items, in order: by the workers of the cluster that the
     environment names, or else by threads. What a worker leaves when it dies, another does again."""
     if ADDRESS not in os.environ:

@@ -26,6 +26,7 @@ def run(stage: Callable[..., None], models: Sequence[str] = ()) -> None:
     gc.freeze()
     gc.enable()
     module = inspect.getmodule(stage)
+    assert module is not None and module.__file__ is not None  # it was run as a file
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{Path(module.__file__).stem}",
         description=module.__doc__,

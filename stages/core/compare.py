@@ -73,7 +73,7 @@ def read_run(revision: str) -> Run:
             weights=dict(read_weights(fs, set(shown["metrics"]))),
         )
     except (DvcException, OSError, SafetensorError) as error:
-        where = f"{error.filename}: " if getattr(error, "filename", None) else ""
+        where = f"{path}: " if (path := getattr(error, "filename", None)) else ""
         reason = getattr(error, "strerror", None) or error
         if isinstance(error, FileNotFoundError):
             reason = "it is neither in the cache nor in a remote; `dvc repro` would make it again"
@@ -82,7 +82,7 @@ def read_run(revision: str) -> Run:
 
 def show(result: dict[str, Any]) -> dict[str, Any]:
     """The values of each file in what DVC's `show` found in one revision."""
-    found = next(iter(result.values()), {})
+    found: dict[str, Any] = next(iter(result.values()), {})
     if error := found.get("error"):
         raise error
     for path, file in found.get("data", {}).items():
@@ -140,8 +140,9 @@ def metric_rows(a: Run, b: Run) -> list[tuple[str, str, Any, Any, float | None]]
     """File, metric, both values, and the second less the first where both are numbers."""
     rows = []
     for key in a.metrics | b.metrics:
-        values = a.metrics.get(key), b.metrics.get(key)
-        rows.append((*key, *values, values[1] - values[0] if all(map(is_number, values)) else None))
+        first, second = a.metrics.get(key), b.metrics.get(key)
+        difference = second - first if is_number(first) and is_number(second) else None
+        rows.append((*key, first, second, difference))
     return rows
 
 
@@ -172,17 +173,18 @@ def weight_grids(a: Run, b: Run) -> tuple[list[dict[str, Any]], int]:
     second less the first, on the scales that the page states. And how many weights are the same."""
     grids = []
     for key in a.weights | b.weights:
-        pair = [run.weights.get(key) for run in (a, b)]
+        first, second = pair = [run.weights.get(key) for run in (a, b)]
+        difference = None
+        if first is not None and second is not None and first.shape == second.shape:
+            if np.array_equal(first, second):
+                continue
+            difference = second - first
+        grid: dict[str, Any] = {"file": key[0], "name": key[1], "alike": difference is not None}
         there = [weight for weight in pair if weight is not None]
-        alike = len(there) == 2 and there[0].shape == there[1].shape
-        if alike and np.array_equal(*there):
-            continue
-        grid = {"file": key[0], "name": key[1], "alike": alike}
         grid["shapes"] = [None if weight is None else weight.shape for weight in pair]
         grid["largest"] = max(np.abs(weight).max().item() for weight in there)
         grid["tiles"] = [None if weight is None else packed(tiles(weight)) for weight in pair]
-        if alike:
-            difference = pair[1] - pair[0]
+        if difference is not None:
             grid["tiles"].append(packed(tiles(difference)))
             grid["largest_difference"] = np.abs(difference).max().item()
         grids.append(grid)

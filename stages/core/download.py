@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable
-from os import environ
+from os import W_OK, access, environ
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,8 +55,20 @@ def first_good(what: str, sources: Iterable[Callable[[], T]], by_hand: str) -> T
 
 
 def folder() -> Path:
-    """Where downloads are kept, so that each is fetched once: the user's cache folder."""
-    return Path(pooch.os_cache("convnet-lesson"))
+    """Where downloads are kept, so that each is fetched once: the user's cache folder.
+
+    Raises InputError when there is none that can be written, as for a user without a home.
+    """
+    try:
+        path = Path(pooch.os_cache("convnet-lesson"))
+        path.mkdir(parents=True, exist_ok=True)
+        if not access(path, W_OK):
+            raise PermissionError(f"{path} cannot be written")
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"no folder to keep downloads in: {error}; set XDG_CACHE_HOME to one"
+        ) from None
+    return path
 
 
 def download(url: str, digest: str | None, downloader: Callable | None = None) -> Path:

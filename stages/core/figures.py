@@ -150,7 +150,7 @@ def draw_grids(
         figure.add_artist(Pixels(compose(grid, scale), MARGIN, height - top - grid.size[0]))
         for index in range(len(grid.tiles)):
             y, x = grid.place(index)
-            label = grid.labels[index] if grid.labels else index
+            label = grid.labels[index] if grid.labels else str(index)
             text(MARGIN + x, height - top - y + LABEL, label, fontsize=SMALL)
         top += grid.size[0] + MARGIN
 

@@ -32,4 +32,6 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
             f"{path} has {size:,} bytes, but its header, "
             f"{' × '.join(map(str, shape))} elements, asks for {expected:,}"
         )
+    if 0 in shape:
+        raise InputError(f"{path} has {' × '.join(map(str, shape))} elements, none at all")
     return np.memmap(path, mode="r", offset=header, shape=tuple(shape))

@@ -23,7 +23,7 @@ def open_rgb(path: Path, side: int | None = None) -> Image.Image:
     Raises UnreadableImage for a file that is no image, broken, or a decompression bomb.
     """
     try:
-        image = Image.open(path)
+        image: Image.Image = Image.open(path)
         if side is not None:
             image.draft("RGB", (side, side))
         image.load()

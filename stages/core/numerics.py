@@ -15,7 +15,7 @@ if "torch" in sys.modules:
     raise ImportError("torch was imported before stages.core.numerics, too late to pin its results")
 
 # numpy asks the processor itself; /proc/cpuinfo would name the host of an emulated one.
-supports = np._core._multiarray_umath.__cpu_features__
+supports = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]
 pinned = platform.machine() in ("x86_64", "AMD64") and supports["AVX2"] and supports["FMA3"]
 if not pinned:
     warning = "warning: not an x86-64 processor with AVX2: outputs may differ from dvc.lock"
@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 # These two may cut a convolution into blocks after the size of the caches. Without them it is a
 # product of matrices by MKL, which promises equal results under the setting above.
 torch.backends.nnpack.set_flags(False)
-torch.backends.mkldnn.enabled = False
+torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
 
 
 class Conv2d(torch.nn.Conv2d):
@@ -43,6 +43,7 @@ class Conv2d(torch.nn.Conv2d):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert isinstance(self.padding, tuple)  # torch has names for some, too
         return torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
         )

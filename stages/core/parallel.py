@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -15,7 +15,7 @@ def in_order(
 ) -> Iterator[Result]:
     """The function's results for the items. At most `ahead` items wait for their turn, so that
     memory does not grow with their number; when no more results are wanted, they are dropped."""
-    pending = deque()
+    pending: deque[Future[Result]] = deque()
     try:
         for item in items:
             pending.append(executor.submit(function, item))
@@ -31,6 +31,6 @@ def in_order(
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """`in_order`, in a thread for each core. One alone computes a result, so that their number
     changes no byte."""
-    num_threads = os.cpu_count()
+    num_threads = os.cpu_count() or 1
     with ThreadPoolExecutor(num_threads) as threads:
         yield from in_order(function, items, threads, ahead=num_threads)

@@ -2,8 +2,9 @@
 
 import re
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -47,7 +48,7 @@ def read_params(path: Path, section: str, model: type[P]) -> P:
         raise InputError(f"{path}: {problems}") from None
 
 
-def _problem(details: dict, section: str) -> str:
+def _problem(details: Mapping[str, Any], section: str) -> str:
     """One of pydantic's errors in words: "train.mlp.epochs is 0; it should be …"."""
     key = ".".join([section, *map(str, details["loc"])])
     value = reprlib.repr(details["input"])

@@ -44,7 +44,7 @@ def outdated(repo: Repo) -> networkx.DiGraph:
 
     Edges lead from a stage to those whose outputs it reads.
     """
-    graph = networkx.DiGraph(repo.index.graph)
+    graph: networkx.DiGraph = networkx.DiGraph(repo.index.graph)
     for stage, about in graph.nodes.items():
         about["spreads"] = bool(stage.meta and stage.meta.get("spreads"))
     graph = networkx.relabel_nodes(graph, lambda stage: stage.addressing)
@@ -104,9 +104,11 @@ def in_processes(outcomes: Sequence[Delayed], jobs: int) -> list[Outcome]:
 
 def end_with_parent() -> None:
     """Let a process end when the one that started it is killed, rather than wait for work."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # that of the pool
 
     def watch() -> None:
-        multiprocessing.parent_process().join()
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -128,7 +130,7 @@ def main() -> None:
         graph = outdated(Repo())
     except DvcException as error:
         sys.exit(f"error: {error}")
-    outcomes = {}
+    outcomes: dict[str, Delayed] = {}
     run_id = uuid4().hex  # another run on the same cluster may have stages of the same names
     for stage in networkx.lexicographical_topological_sort(graph.reverse()):
         before = [outcomes[other] for other in graph[stage]]

@@ -75,7 +75,7 @@ def points(runs: list[Run], parameter: str, metric: str) -> dict[str, list[tuple
             run._replace(params=run.params | {parameter: str(run.params[parameter])})
             for run in runs
         ]
-    files = {}
+    files: dict[str, list[tuple[Any, float]]] = {}
     for run in runs:
         for path, metrics in run.metrics.items():
             if is_number(metrics.get(metric)):

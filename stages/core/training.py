@@ -80,7 +80,7 @@ def sgd_update(
     parameters: Sequence[torch.Tensor], learning_rate: float, momentum: float, weight_decay: float
 ) -> Update:
     """Stochastic gradient descent with momentum."""
-    velocities = [None for _ in parameters]
+    velocities: list[torch.Tensor | None] = [None for _ in parameters]
 
     @torch.no_grad()
     def update(gradients: Sequence[torch.Tensor]) -> None:

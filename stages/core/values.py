@@ -1,7 +1,7 @@
 """Parameters and metrics: numbers, words and lists, in sections of sections."""
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 
 def flat(values: Any, name: str = "") -> dict[str, Any]:
@@ -12,6 +12,6 @@ def flat(values: Any, name: str = "") -> dict[str, Any]:
     return {full: value for part in parts for full, value in part.items()}
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether it can be drawn and subtracted."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

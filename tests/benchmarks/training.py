@@ -17,10 +17,9 @@ ROUNDS = 5
 def pipeline(model: str) -> float:
     """Seconds of the pipeline's loop, the optimizer made in them."""
     from stages import paths
-    from stages.core.classifiers import build, learn, read_train_params, splits
-    from stages.core.tensors import load_tensors
+    from stages.core.classifiers import build, learn, read_splits, read_train_params
 
-    data = splits(load_tensors(paths.DIGITS))
+    data = read_splits(paths.DIGITS, "cnn")
     params = read_train_params(paths.PARAMS, model)
     classifier = build(model, params, num_inputs=28 * 28)
     start = time.perf_counter()
