@@ -1,51 +1,26 @@
 """Draw the learning curves of a model: its loss, and its accuracy on both sets of images."""
 
-import csv
-from pathlib import Path
-
 from stages.core.command import run
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from stages import paths
-from stages.core.errors import InputError
+from stages.core.curves import Point, read_curve
 from stages.core.figures import DPI, save_figure
 
-TITLES = {
-    "logistic": "Logistic regression",
-    "mlp": "MLP",
-    "cnn": "CNN",
-    "probe": "Logistic regression on features",
-}
-COLUMNS = ("iteration", "loss", "train_accuracy", "val_accuracy")
 STYLES = ("-", "--")  # told apart in grey too
 
 
-def read_curve(path: Path) -> np.ndarray:
-    """The rows of a table with these columns. Raises InputError when it has others, or no rows."""
-    try:
-        with path.open(newline="") as file:
-            header, *rows = csv.reader(file)
-        curve = np.array(
-            [tuple(map(float, row)) for row in rows], [(name, float) for name in COLUMNS]
-        )
-    except (ValueError, csv.Error) as error:
-        raise InputError(f"{path} is not a table of numbers: {error}") from None
-    finite = all(np.isfinite(curve[name]).all() for name in COLUMNS)
-    if tuple(header) != COLUMNS or not rows or not finite:
-        raise InputError(f"{path} should have finite numbers in the columns {', '.join(COLUMNS)}")
-    return curve
-
-
-def draw_curves(curve: np.ndarray, lines: dict[str, str], title: str, unit: str) -> Figure:
+def draw_curves(curve: list[Point], lines: dict[str, str], title: str, unit: str) -> Figure:
     """A line over the iterations for each column that `lines` gives a name to, up from zero."""
     figure = Figure(figsize=(6.25, 4), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
+    iterations = [point.iteration for point in curve]
     marker = "." if len(curve) < 20 else None  # a lone point makes no line
     for (column, name), style in zip(lines.items(), STYLES, strict=False):
-        label = f"{name}: {curve[column][-1]:.3f} at the end"
-        axes.plot(curve["iteration"], curve[column], style, marker=marker, label=label, lw=1.2)
+        values = [getattr(point, column) for point in curve]
+        label = f"{name}: {values[-1]:.3f} at the end"
+        axes.plot(iterations, values, style, marker=marker, label=label, lw=1.2)
     axes.set(title=title, xlabel="iteration (one batch each)", ylabel=unit)
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
@@ -58,7 +33,7 @@ def draw_curves(curve: np.ndarray, lines: dict[str, str], title: str, unit: str)
 
 def main(model: str) -> None:
     curve = read_curve(paths.curves(model))
-    title = TITLES[model]
+    title = paths.MODELS[model]
     loss = draw_curves(
         curve,
         {"loss": "loss"},

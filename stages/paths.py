@@ -1,8 +1,13 @@
-"""Where everything of data/ and artifacts/ lies, relative to the project's folder."""
+"""The models, and where all of data/ and artifacts/ lies, relative to the project's folder."""
 
 from pathlib import Path
 
-MODELS = ("logistic", "mlp", "cnn", "probe")
+MODELS = {  # and what pictures call them
+    "logistic": "Logistic regression",
+    "mlp": "MLP",
+    "cnn": "CNN",
+    "probe": "Logistic regression on features",
+}
 
 PARAMS = Path("params.yaml")
 

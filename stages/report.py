@@ -15,18 +15,13 @@ from pydantic import ConfigDict, RootModel
 
 from stages import paths
 from stages.core.chart import Chart, Line
+from stages.core.curves import Point, read_curve
 from stages.core.files import new_file
 from stages.core.page import Picture, packed, picture, render, tiled
 from stages.core.params import read_params
 from stages.core.tensors import load_tensors
 from stages.core.values import flat
 
-TITLES = {
-    "logistic": "Logistic regression",
-    "mlp": "MLP",
-    "cnn": "CNN",
-    "probe": "Logistic regression on features",
-}
 LIVE = ("logistic", "mlp", "cnn")  # those that see pixels answer in the page
 SHARE = "share of the digits recognised"
 ROWS = 6  # of the sample of digits
@@ -51,15 +46,6 @@ class Choice(RootModel[Any]):
     model_config = ConfigDict(frozen=True)
 
 
-class Point(NamedTuple):
-    """A point of the learning curves: the loss of a batch, and the share that is recognised."""
-
-    iteration: int
-    loss: float
-    train_accuracy: float
-    val_accuracy: float
-
-
 class Layer(NamedTuple):
     name: str
     kind: str
@@ -81,11 +67,6 @@ def layers(tensors: dict[str, np.ndarray]) -> list[Layer]:
 def read_table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def read_curve(model: str) -> list[Point]:
-    rows = read_table(paths.curves(model))
-    return [Point(int(row.pop("iteration")), *map(float, row.values())) for row in rows]
 
 
 def line(name: str, curve: list[Point], field: str) -> Line:
@@ -193,7 +174,7 @@ def main() -> None:
     ]
     digits = load_tensors(paths.DIGITS)
     weights = {model: load_tensors(paths.weights(model)) for model in paths.MODELS}
-    curves = {model: read_curve(model) for model in paths.MODELS}
+    curves = {model: read_curve(paths.curves(model)) for model in paths.MODELS}
     convolutions = read_table(paths.CONVOLUTION / "shapes.csv")
     features = load_tensors(paths.ALEXNET_MAPS / "features.safetensors")["features"]
     photo, channels = photograph(Image.open(paths.PHOTO))
@@ -209,7 +190,7 @@ def main() -> None:
     )
     test_labels = digits["test_labels"][:TEST_DIGITS].tolist()
     data = {  # for the scripts
-        "titles": TITLES,
+        "titles": paths.MODELS,
         "digits": packed(digits["test_images"][:TEST_DIGITS]) | {"labels": test_labels},
         "models": {
             model: {name: packed(tensor) for name, tensor in sorted(weights[model].items())}
@@ -218,7 +199,7 @@ def main() -> None:
         "snapshots": {model: snapshots(model, curves[model]) for model in LIVE},
     }
     values = {
-        "titles": TITLES,
+        "titles": paths.MODELS,
         "live": LIVE,
         "splits": {
             name: np.bincount(digits[f"{name}_labels"], minlength=10).tolist()

@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from stages import paths
 from stages.core.classifiers import build, learn, num_iterations, read_splits, read_train_params
+from stages.core.curves import Point
 from stages.core.files import new_file, write_csv
 from stages.core.models import num_parameters
 from stages.core.params import read_params
 from stages.core.tensors import save_tensors
-from stages.core.training import Point, accuracy
+from stages.core.training import accuracy
 
 
 class Snapshots(RootModel[Annotated[int, Field(ge=1, le=100)]]):

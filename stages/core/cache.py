@@ -7,13 +7,14 @@ brings back what was removed.
 
 import argparse
 import hashlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
+
+from stages.core.errors import InputError, explained
 
 
 def md5(path: Path) -> str:
@@ -48,6 +49,23 @@ def is_wrong(out: Output, cache: Path) -> bool:
     )
 
 
+def remove_wrong() -> list[Path]:
+    """What was removed, cache and outputs. Raises InputError where DVC finds no project."""
+    try:
+        repo = Repo()
+        cache = Path(repo.cache.local.path)
+        files = [*wrong_in(cache)]
+        for path in files:
+            path.unlink()
+        outs = [out for out in repo.index.outs if is_wrong(out, cache)]
+        for out in outs:
+            out.remove()
+    except DvcException as error:
+        raise InputError(str(error)) from None
+    removed = [*files, *(Path(out.fs_path) for out in outs)]
+    return [path.relative_to(repo.root_dir) for path in removed]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m stages.core.cache",
@@ -55,23 +73,13 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args()
-    try:
-        repo = Repo()
-        cache = Path(repo.cache.local.path)
-        removed = []
-        for path in wrong_in(cache):
-            path.unlink()
-            removed.append(path)
-        for out in repo.index.outs:
-            if is_wrong(out, cache):
-                out.remove()
-                removed.append(Path(out.fs_path))
+    with explained():
+        removed = remove_wrong()
         for path in removed:
-            print(f"removed: {path.relative_to(repo.root_dir)}")
-    except (DvcException, OSError) as error:
-        sys.exit(f"error: {error}")
-    if removed:
-        sys.exit("error: what is named above was wrong; `dvc repro` or `dvc pull` brings it back")
+            print(f"removed: {path}")
+        if removed:
+            advice = "`dvc repro` or `dvc pull` brings it back"
+            raise InputError(f"what is named above was wrong; {advice}")
     print("Everything has the digest that it should have.")
 
 

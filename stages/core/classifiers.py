@@ -9,6 +9,7 @@ from stages.core.numerics import torch
 from pydantic import Field
 from torch import nn
 
+from stages.core.curves import Point
 from stages.core.digits import FEATURES, IMAGES, SPLITS
 from stages.core.errors import InputError
 from stages.core.models import CNN, MLP, LogisticRegression
@@ -16,7 +17,6 @@ from stages.core.params import Count, Params, Seed, read_params
 from stages.core.tensors import load_tensors
 from stages.core.training import (
     Diverged,
-    Point,
     Split,
     Update,
     adam_update,

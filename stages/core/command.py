@@ -8,20 +8,18 @@ much again when the process ends. It is off until `run`, and leaves alone what i
 import argparse
 import gc
 import inspect
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from stages.core.errors import InputError
+from stages.core.errors import explained
 
 gc.disable()
 
 
-def run(stage: Callable[..., None], models: Sequence[str] = ()) -> None:
+def run(stage: Callable[..., None], models: Collection[str] = ()) -> None:
     """Call `stage`, with the model named on the command line where there is a choice of `models`.
 
-    An InputError, and an error of the operating system (no such file, no space left, no
-    permission), ends the process with one line on standard error and exit status 1.
+    Errors that a user can mend end the process, as errors.explained does it.
     """
     gc.freeze()
     gc.enable()
@@ -35,15 +33,7 @@ def run(stage: Callable[..., None], models: Sequence[str] = ()) -> None:
     if models:
         parser.add_argument("model", choices=models)
     try:
-        stage(**vars(parser.parse_args()))
-    except KeyboardInterrupt:
-        sys.exit(130)  # as a shell reports an interrupted command
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno is None:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        sys.exit(f"error: {where}{error.strerror}")
+        with explained():
+            stage(**vars(parser.parse_args()))
     finally:
         gc.freeze()

@@ -11,7 +11,6 @@ import csv
 import io
 import math
 import os
-import sys
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from stages.core.chart import Chart, Line
-from stages.core.errors import InputError
+from stages.core.errors import InputError, explained
 from stages.core.files import new_file
 from stages.core.page import packed, render
 from stages.core.values import flat, is_number
@@ -222,16 +221,10 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     names = arguments.first, arguments.second
-    try:
+    with explained():
         page = compare(names, *map(read_run, names))
         with new_file(arguments.page) as file:
             file.write(page)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error.filename}: {error.strerror}")
     print(arguments.page)
     if any(name in os.environ for name in DISPLAYS):
         webbrowser.open(arguments.page.resolve().as_uri())

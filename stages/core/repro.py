@@ -27,7 +27,7 @@ from tqdm import tqdm
 from tqdm.dask import TqdmCallback
 
 from stages.core.cluster import connect
-from stages.core.errors import InputError
+from stages.core.errors import InputError, explained
 from stages.core.worker import on_a_worker
 
 
@@ -114,6 +114,35 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
+    """Run what is out of date, in so many processes or on the cluster at that address.
+
+    Raises InputError where DVC finds no project, and when processes or workers were killed.
+    """
+    try:
+        graph = outdated(Repo())
+    except DvcException as error:
+        raise InputError(str(error)) from None
+    outcomes: dict[str, Delayed] = {}
+    run_id = uuid4().hex  # another run on the same cluster may have stages of the same names
+    for stage in networkx.lexicographical_topological_sort(graph.reverse()):
+        before = [outcomes[other] for other in graph[stage]]
+        run_dvc = in_this_process
+        if scheduler:
+            run_dvc = partial(
+                on_a_worker,
+                stage=stage,
+                reads=[*graph[stage]],
+                spreads=graph.nodes[stage]["spreads"],
+            )
+        outcomes[stage] = dask.delayed(reproduce)(
+            stage, before, run_dvc, dask_key_name=f"{stage}-{run_id}"
+        )
+    if scheduler:
+        return on_cluster([*outcomes.values()], scheduler)
+    return in_processes([*outcomes.values()], jobs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m stages.core.repro",
@@ -124,41 +153,15 @@ def main() -> None:
     where.add_argument("--jobs", type=int, default=2, help="stages at a time, 2 by default")
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="of a Dask cluster")
     arguments = parser.parse_args()
-    if arguments.jobs < 1:
-        sys.exit(f"error: --jobs is {arguments.jobs}; it should be 1 or more")
-    try:
-        graph = outdated(Repo())
-    except DvcException as error:
-        sys.exit(f"error: {error}")
-    outcomes: dict[str, Delayed] = {}
-    run_id = uuid4().hex  # another run on the same cluster may have stages of the same names
-    for stage in networkx.lexicographical_topological_sort(graph.reverse()):
-        before = [outcomes[other] for other in graph[stage]]
-        run_dvc = in_this_process
-        if arguments.scheduler:
-            run_dvc = partial(
-                on_a_worker,
-                stage=stage,
-                reads=[*graph[stage]],
-                spreads=graph.nodes[stage]["spreads"],
-            )
-        outcomes[stage] = dask.delayed(reproduce)(
-            stage, before, run_dvc, dask_key_name=f"{stage}-{run_id}"
-        )
-    try:
-        if arguments.scheduler:
-            done = on_cluster([*outcomes.values()], arguments.scheduler)
-        else:
-            done = in_processes([*outcomes.values()], arguments.jobs)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    problems = [outcome for outcome in done if outcome.problem]
-    for stage, problem in problems:
-        print(f"{stage} {problem}", file=sys.stderr)
-    if problems:
-        sys.exit(f"error: {len(problems)} of {len(done)} stages have no new outputs")
+    with explained():
+        if arguments.jobs < 1:
+            raise InputError(f"--jobs is {arguments.jobs}; it should be 1 or more")
+        done = run_stages(arguments.jobs, arguments.scheduler)
+        problems = [outcome for outcome in done if outcome.problem]
+        for stage, problem in problems:
+            print(f"{stage} {problem}", file=sys.stderr)
+        if problems:
+            raise InputError(f"{len(problems)} of {len(done)} stages have no new outputs")
     print(f"{len(done)} stages ran." if done else "Data and pipelines are up to date.")
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from stages.core.errors import InputError
+from stages.core.errors import InputError, explained
 from stages.core.figures import DPI, save_figure
 from stages.core.values import flat, is_number
 
@@ -130,17 +130,11 @@ def main() -> None:
     parser.add_argument("metric", help="by its name in the metrics files")
     parser.add_argument("figure", type=Path, help="the PNG file to write")
     arguments = parser.parse_args()
-    try:
+    with explained():
         runs = read_runs(sys.stdin.buffer.read())
         files = points(runs, arguments.parameter, arguments.metric)
         figure = draw_sweep(files, arguments.parameter, arguments.metric)
         save_figure(figure, arguments.figure)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error.filename}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from stages.core.curves import Point
 from stages.core.parallel import in_threads
 
 EVAL_BATCH = 256  # images at a time; with far fewer or far more it takes longer
@@ -26,16 +27,6 @@ class Split(NamedTuple):
 
     inputs: torch.Tensor
     labels: torch.Tensor
-
-
-class Point(NamedTuple):
-    """A point of the learning curves: the loss of a batch before the update that it leads to, and
-    the accuracies after that update, the `iteration`-th."""
-
-    iteration: int
-    loss: float
-    train_accuracy: float
-    val_accuracy: float
 
 
 class Diverged(Exception):
