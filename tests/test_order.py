@@ -135,19 +135,21 @@ def test_a_killed_process_is_named_and_nothing_is_lost(emptied, pipeline):
         stderr=subprocess.PIPE,
         text=True,
     )
-    workers = running(process, "spawn_main")
-    workers[0].kill()
-    assert process.communicate()[1].splitlines()[-1] == (
-        "error: a process that ran a stage was killed; what was done is kept, run it again"
-    )
+    dvc = running(process, "--single-item")[0]
+    stage = dvc.cmdline()[-1]
+    dvc.kill()
+    lines = process.communicate()[1].splitlines()
+    assert f"{stage} was killed:" in lines and lines[-1].endswith(" stages have no new outputs")
     assert process.returncode == 1
     assert_as_committed(emptied, pipeline)
 
 
 @pytest.mark.fault("SIGKILL to what runs several stages at a time")
 def test_killed_while_it_runs_several(emptied, pipeline):
+    """What it runs ends its stages."""
     process = subprocess.Popen(("python", "-m", "stages.core.repro"), cwd=emptied, env=ENVIRONMENT)
-    left = [*running(process, "stages.train"), *running(process, "spawn_main")]
+    running(process, "stages.train")
+    left = running(process, "--single-item")
     process.kill()
     process.wait()
     assert not psutil.wait_procs(left, timeout=60)[1]

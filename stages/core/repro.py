@@ -6,19 +6,14 @@ is left out, and the rest runs.
 """
 
 import argparse
-import multiprocessing
-import os
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import NamedTuple, TextIO
 from uuid import uuid4
 
 import dask
-import dvc.cli
 import networkx
 from dask.delayed import Delayed
 from dvc.exceptions import DvcException
@@ -28,7 +23,7 @@ from tqdm.dask import TqdmCallback
 
 from stages.core.cluster import connect
 from stages.core.errors import InputError, explained
-from stages.core.worker import on_a_worker
+from stages.core.worker import on_a_worker, run_dvc
 
 
 class Outcome(NamedTuple):
@@ -53,23 +48,17 @@ def outdated(repo: Repo) -> networkx.DiGraph:
 
 
 def reproduce(
-    stage: str, before: Sequence[Outcome], run_dvc: Callable[[list[str], TextIO], int]
+    stage: str, before: Sequence[Outcome], run: Callable[[str, list[str], TextIO], int]
 ) -> Outcome:
     """Run one stage, unless one before it has a problem. What it prints goes into the problem that
     it has, if any, so that stages which run at the same time do not talk at the same time."""
     if missing := [outcome.stage for outcome in before if outcome.problem]:
         return Outcome(stage, f"was left out: it reads what {', '.join(missing)} should have made")
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        status = run_dvc(["--wait-for-lock", "repro", "--single-item", stage], log)
+        status = run(stage, [outcome.stage for outcome in before], log)
         log.seek(0)
-        return Outcome(stage, f"failed:\n{log.read()}" if status else "")
-
-
-def in_this_process(arguments: list[str], log: TextIO) -> int:
-    """Run dvc; its exit status. For a process that does nothing else: all its output is logged."""
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(log.fileno(), stream.fileno())  # the stage is a process of its own
-    return dvc.cli.main(arguments)
+        ended = "failed" if status > 0 else "was killed"
+        return Outcome(stage, f"{ended}:\n{log.read()}" if status else "")
 
 
 def on_cluster(outcomes: Sequence[Delayed], address: str) -> list[Outcome]:
@@ -87,37 +76,15 @@ def on_cluster(outcomes: Sequence[Delayed], address: str) -> list[Outcome]:
 
 
 def in_processes(outcomes: Sequence[Delayed], jobs: int) -> list[Outcome]:
-    try:
-        with TqdmCallback(desc="stages", disable=None):
-            return dask.compute(
-                *outcomes,
-                scheduler="processes",
-                num_workers=jobs,
-                chunksize=1,
-                initializer=end_with_parent,
-            )
-    except BrokenProcessPool:
-        raise InputError(
-            "a process that ran a stage was killed; what was done is kept, run it again"
-        ) from None
-
-
-def end_with_parent() -> None:
-    """Let a process end when the one that started it is killed, rather than wait for work."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # that of the pool
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    """Each of so many threads waits for a process of its own."""
+    with TqdmCallback(desc="stages", disable=None):
+        return dask.compute(*outcomes, scheduler="threads", num_workers=jobs)
 
 
 def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
     """Run what is out of date, in so many processes or on the cluster at that address.
 
-    Raises InputError where DVC finds no project, and when processes or workers were killed.
+    Raises InputError where DVC finds no project, and when workers die again and again.
     """
     try:
         graph = outdated(Repo())
@@ -127,16 +94,11 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
     run_id = uuid4().hex  # another run on the same cluster may have stages of the same names
     for stage in networkx.lexicographical_topological_sort(graph.reverse()):
         before = [outcomes[other] for other in graph[stage]]
-        run_dvc = in_this_process
+        run = run_dvc
         if scheduler:
-            run_dvc = partial(
-                on_a_worker,
-                stage=stage,
-                reads=[*graph[stage]],
-                spreads=graph.nodes[stage]["spreads"],
-            )
+            run = partial(on_a_worker, spreads=graph.nodes[stage]["spreads"])
         outcomes[stage] = dask.delayed(reproduce)(
-            stage, before, run_dvc, dask_key_name=f"{stage}-{run_id}"
+            stage, before, run, dask_key_name=f"{stage}-{run_id}"
         )
     if scheduler:
         return on_cluster([*outcomes.values()], scheduler)

@@ -1,4 +1,4 @@
-"""A stage that dvc runs beside a Dask worker, though workers may die."""
+"""Stages that dvc runs side by side, here or beside Dask workers, though any of them may die."""
 
 import fcntl
 import os
@@ -38,26 +38,39 @@ def locked(
         yield held
 
 
-def on_a_worker(
-    arguments: list[str], log: TextIO, *, stage: str, reads: Iterable[str], spreads: bool
+def run_dvc(
+    stage: str,
+    reads: Iterable[str],
+    log: TextIO,
+    *,
+    before_waiting: Callable[[], None] = lambda: None,
+    **environment: str,
 ) -> int:
-    """Run dvc beside a Dask worker, which may have other threads; its exit status.
+    """Let dvc run one stage, in a process of its own; its exit status.
 
-    When the worker is killed, dvc finishes the stage, and the worker that takes its place waits for
-    that. Who waits leaves its place on the worker to others, and so does a stage that `spreads` its
-    own work over the cluster.
+    When this process is killed, dvc finishes the stage, and whoever wants to run it next waits.
+    """
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # for the `python` of stages
+    with locked(stage, reads, before_waiting) as locks:
+        return subprocess.run(
+            [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage],
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"PATH": path} | environment,
+            pass_fds=locks,
+        ).returncode
+
+
+def on_a_worker(stage: str, reads: Iterable[str], log: TextIO, *, spreads: bool) -> int:
+    """`run_dvc` beside a Dask worker.
+
+    Who waits leaves its place on the worker to others, and so does a stage that `spreads` its own
+    work over the cluster.
     """
     from distributed import get_worker, secede
 
     leave = cache(secede)  # once is enough, and twice an error
     if spreads:
         leave()
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # for the `python` of stages
-        ADDRESS: get_worker().scheduler.address,
-    }
-    command = [sys.executable, "-m", "dvc", *arguments]
-    with locked(stage, reads, before_waiting=leave) as locks:
-        return subprocess.run(
-            command, stdout=log, stderr=log, env=environment, pass_fds=locks
-        ).returncode
+    address = {ADDRESS: get_worker().scheduler.address}
+    return run_dvc(stage, reads, log, before_waiting=leave, **address)

@@ -23,10 +23,9 @@ from conftest import ROOT, dask_process
 ROUNDS = 3
 DIGITS = (2_500, 10_000, 70_000)
 IMAGES = (1_000, 5_000, 20_000)
-SIDE = 96  # pixels, of what AlexNet sees
+SMALL, LARGE = 96, 224  # pixels, of what AlexNet sees: the defaults for digits and for images
 SIDES = (160, 120)  # of the generated images
 LOOP = 2_048  # images of the bare loop
-LOOP_SIDES = (SIDE, 224)
 BATCH = 32
 COMMAND = ("python", "-m", "benchmarks.features")
 
@@ -85,9 +84,9 @@ def digits(folder: Path, count: int) -> Path:
     return folder
 
 
-def images(folder: Path, count: int) -> Path:
+def images(folder: Path, count: int, size: int) -> Path:
     """A folder with so many JPEGs of coloured squares, in ten folders."""
-    prepare(folder, images={"path": "own", "size": SIDE})
+    prepare(folder, images={"path": "own", "size": size})
     (folder / "stages").symlink_to(ROOT / "stages")  # for the workers of a cluster
     random = np.random.default_rng(0)
     for label in range(10):
@@ -106,8 +105,8 @@ def measured(folder: Path, name: str, **environment: str) -> tuple[float, float]
     return seconds, megabytes
 
 
-def growth(name: str, folders: dict[int, Path]) -> None:
-    """Images a second and peak memory, and their ratios to those of the fewest images."""
+def growth(name: str, side: int, folders: dict[int, Path]) -> None:
+    """A stage's images a second and peak memory, and their ratios to those of the fewest images."""
     peaks = {}
 
     def seconds(count: int) -> float:
@@ -116,14 +115,14 @@ def growth(name: str, folders: dict[int, Path]) -> None:
 
     taken = medians(
         ROUNDS,
-        loop=partial(bare_loop, SIDE),
+        loop=partial(bare_loop, side),
         **{str(count): partial(seconds, count) for count in folders},
     )
     first = next(iter(folders))
     print_table(
         *(
             {
-                name: f"{count:,}",
+                f"{name}, {side} × {side}": f"{count:,}",
                 "s": taken[str(count)],
                 "images/s": count / taken[str(count)],
                 "of a bare loop": count / taken[str(count)] / taken["loop"],
@@ -166,14 +165,14 @@ def workers(folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    bare = medians(ROUNDS, **{str(side): partial(bare_loop, side) for side in LOOP_SIDES})
-    print_table(*({"bare loop": f"{side} × {side}", "images/s": bare[side]} for side in bare))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         of_digits = {count: digits(folder / f"digits{count}", count) for count in DIGITS}
-        growth("embed_digits", of_digits)
-        of_images = {count: images(folder / f"images{count}", count) for count in IMAGES}
-        growth("embed_images", of_images)
+        growth("embed_digits", SMALL, of_digits)
+        large = images(folder / "large", IMAGES[0], LARGE)
+        growth("embed_images", LARGE, {IMAGES[0]: large})
+        of_images = {n: images(folder / f"images{n}", n, SMALL) for n in IMAGES}
+        growth("embed_images", SMALL, of_images)
         workers(of_images[IMAGES[1]], IMAGES[1])
 
 
