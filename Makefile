@@ -23,7 +23,7 @@ repro: .venv/installed$(if $(SCHEDULER),-test)
 	$(if $(JOBS),python -m stages.core.repro --jobs $(JOBS),dvc repro))
 
 test: .venv/installed-test
-	pytest
+	pytest --numprocesses 2 --dist worksteal
 
 verify: .venv/installed-test
 	python tests/verify.py
