@@ -33,13 +33,20 @@ def accuracies(model: str, counts: list[int], data: dict[str, Split]) -> list[fl
     """
     params = read_train_params(paths.PARAMS, model)
     images, labels = data["train"]
-    last = num_iterations(model, params, len(labels))
+    where = f"{paths.PARAMS}: train.{model}"
+    last = num_iterations(params, len(labels), where)
     found = []
     for count in counts:
         classifier = build(model, params, num_inputs=images[0].numel())
         first = Split(images[:count], labels[:count])
         for _ in learn(
-            model, classifier, params, first, data["val"], num_iterations=last, eval_every=last
+            classifier,
+            params,
+            first,
+            data["val"],
+            where=where,
+            num_iterations=last,
+            eval_every=last,
         ):
             pass
         found.append(accuracy(classifier, data["test"]))

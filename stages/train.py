@@ -54,7 +54,8 @@ def main(model: str) -> None:
     params = read_train_params(paths.PARAMS, model)
     data = read_splits(paths.digits(model), model)
     num_images, *shape = data["train"].inputs.shape
-    last = num_iterations(model, params, num_images)
+    where = f"{paths.PARAMS}: train.{model}"
+    last = num_iterations(params, num_images, where)
     chosen = evenly_spaced(read_params(paths.PARAMS, "train.snapshots", Snapshots).root, last)
     classifier = build(model, params, num_inputs=math.prod(shape))
     snapshots = []
@@ -65,11 +66,11 @@ def main(model: str) -> None:
             snapshots.append(first_weight.detach().numpy().copy())
 
     points = learn(
-        model,
         classifier,
         params,
         data["train"],
         data["val"],
+        where=where,
         num_iterations=last,
         eval_every=params.eval_every,
         after_update=keep,

@@ -85,30 +85,31 @@ def make_update(model: nn.Module, params: TrainParams) -> Update:
     return sgd_update(parameters, params.learning_rate, params.momentum, params.weight_decay)
 
 
-def num_iterations(name: str, params: TrainParams, num_images: int) -> int:
-    """Iterations in all epochs. Raises InputError when the images do not fill a batch."""
+def num_iterations(params: TrainParams, num_images: int, where: str) -> int:
+    """Iterations in all epochs. Raises InputError when the images do not fill a batch; it says
+    `where` the parameters stand."""
     if params.batch_size > num_images:
         raise InputError(
-            f"params.yaml: train.{name}.batch_size is {params.batch_size:,}; "
+            f"{where}.batch_size is {params.batch_size:,}; "
             f"it should be at most {num_images:,}, the training images"
         )
     return params.epochs * (num_images // params.batch_size)
 
 
 def learn(
-    name: str,
     model: nn.Module,
     params: TrainParams,
     train_split: Split,
     val_split: Split,
     *,
+    where: str,
     num_iterations: int,
     eval_every: int,
     after_update: Callable[[int], None] = lambda iteration: None,
 ) -> Iterator[Point]:
     """Train the model as its parameters say, in smaller batches where there are fewer images.
 
-    Raises InputError when it diverges.
+    Raises InputError when it diverges; it says `where` the parameters stand.
     """
     try:
         yield from train(
@@ -124,6 +125,5 @@ def learn(
         )
     except Diverged as error:
         raise InputError(
-            f"params.yaml: train.{name} diverges, {error}; "
-            "a smaller learning_rate, momentum or weight_decay is right"
+            f"{where} diverges, {error}; a smaller learning_rate, momentum or weight_decay is right"
         ) from None

@@ -31,12 +31,15 @@ COMMAND = ("python", "-m", "benchmarks.features")
 
 
 def stage(name: str) -> None:
-    """Run a stage in this folder; print the seconds, and the peak memory in MB."""
+    """Run a stage, or dvc, in this folder; print the seconds, and the peak memory in MB."""
     from importlib import import_module
 
-    module = import_module(f"stages.{name}")
+    if name == "dvc":
+        main = partial(import_module("dvc.cli").main, ["repro", "--quiet"])
+    else:
+        main = import_module(f"stages.{name}").main
     start = time.perf_counter()
-    module.main()
+    main()
     taken = time.perf_counter() - start
     print(taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
 
@@ -135,6 +138,30 @@ def growth(name: str, side: int, folders: dict[int, Path]) -> None:
     )
 
 
+def digests(folders: dict[int, Path]) -> None:
+    """What dvc takes to digest the images, and to see that they are the same."""
+    found = {}
+    for count, folder in folders.items():
+        output("dvc", "init", "--no-scm", "--quiet", folder=folder)
+        (folder / "dvc.yaml").write_text("stages: {nothing: {cmd: 'true', deps: [own]}}")
+        found[count] = [*measured(folder, "dvc"), *measured(folder, "dvc")]
+    few, (_, least, *_) = next(iter(found.items()))
+    print_table(
+        *(
+            {
+                "digests by dvc": f"{count:,}",
+                "s": first,
+                "ms an image": first / count * 1000,
+                "again, ms an image": again / count * 1000,
+                "memory, kB an image more": (peak - least) / (count - few) * 1000
+                if count > few
+                else 0,
+            }
+            for count, (first, peak, again, _) in found.items()
+        )
+    )
+
+
 def workers(folder: Path, count: int) -> None:
     """A folder with one and with two workers of a Dask cluster, each of one thread."""
     taken = {}
@@ -173,6 +200,7 @@ def main() -> None:
         growth("embed_images", LARGE, {IMAGES[0]: large})
         of_images = {n: images(folder / f"images{n}", n, SMALL) for n in IMAGES}
         growth("embed_images", SMALL, of_images)
+        digests(of_images)
         workers(of_images[IMAGES[1]], IMAGES[1])
 
 

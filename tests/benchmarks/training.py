@@ -24,11 +24,11 @@ def pipeline(model: str) -> float:
     classifier = build(model, params, num_inputs=28 * 28)
     start = time.perf_counter()
     points = learn(
-        model,
         classifier,
         params,
         data["train"],
         data["val"],
+        where=model,
         num_iterations=93,
         eval_every=1,
     )
