@@ -10,6 +10,7 @@ from matplotlib.colors import Normalize
 from PIL import Image
 
 from stages import learning_curves, weight_grid
+from stages.core.curves import Point
 from stages.core.figures import DPI, GROUND, Grid, compose, draw_grids, middle, save_figure
 from stages.core.tensors import load_tensors, save_tensors
 
@@ -171,15 +172,10 @@ def test_a_matplotlibrc_of_the_user_changes_nothing(pipeline, tmp_path):
         assert (tmp_path / figure).read_bytes() == (pipeline / figure).read_bytes()
 
 
-def curve(rows):
-    names = ["iteration", "loss", "train_accuracy", "val_accuracy"]
-    return np.array(rows, dtype=[(name, float) for name in names])
-
-
 def test_learning_curves_show_the_numbers_of_the_file():
-    table = curve([(1, 2.3, 0.1, 0.2), (2, 1.5, 0.4, 0.3), (3, 0.7, 0.8, 0.6)])
+    curve = [Point(1, 2.3, 0.1, 0.2), Point(2, 1.5, 0.4, 0.3), Point(3, 0.7, 0.8, 0.6)]
     sets = {"train_accuracy": "training images", "val_accuracy": "validation images"}
-    axes = learning_curves.draw_curves(table, sets, "CNN: accuracy", "share").axes[0]
+    axes = learning_curves.draw_curves(curve, sets, "CNN: accuracy", "share").axes[0]
     training, validation = axes.lines
     assert training.get_xydata().tolist() == [[1, 0.1], [2, 0.4], [3, 0.8]]
     assert validation.get_xydata().tolist() == [[1, 0.2], [2, 0.3], [3, 0.6]]
@@ -193,9 +189,8 @@ def test_learning_curves_show_the_numbers_of_the_file():
 
 
 def test_a_single_point_is_seen():
-    axes = learning_curves.draw_curves(curve([(93, 0.4, 0.9, 0.9)]), {"loss": "loss"}, "", "").axes[
-        0
-    ]
+    curve = [Point(93, 0.4, 0.9, 0.9)]
+    [axes] = learning_curves.draw_curves(curve, {"loss": "loss"}, "", "").axes
     assert axes.lines[0].get_marker() == "."
 
 
