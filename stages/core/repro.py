@@ -10,8 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 from uuid import uuid4
 
 import dask
@@ -24,7 +23,7 @@ from tqdm.dask import TqdmCallback
 
 from stages.core.cluster import connect
 from stages.core.errors import InputError, explained
-from stages.core.worker import in_a_fork, on_a_worker
+from stages.core.worker import on_a_worker, run_dvc
 
 
 class Outcome(NamedTuple):
@@ -49,14 +48,15 @@ def outdated(repo: Repo) -> networkx.DiGraph:
 
 
 def reproduce(
-    stage: str, before: Sequence[Outcome], run: Callable[[str, list[str], Path], int]
+    stage: str, before: Sequence[Outcome], run: Callable[[str, list[str], TextIO], int]
 ) -> Outcome:
     """Run one stage, unless one before it has a problem. What it prints goes into the problem that
     it has, if any, so that stages which run at the same time do not talk at the same time."""
     if missing := [outcome.stage for outcome in before if outcome.problem]:
         return Outcome(stage, f"was left out: it reads what {', '.join(missing)} should have made")
-    with tempfile.NamedTemporaryFile("r", errors="replace") as log:
-        status = run(stage, [outcome.stage for outcome in before], Path(log.name))
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        status = run(stage, [outcome.stage for outcome in before], log)
+        log.seek(0)
         ended = "failed" if status > 0 else "was killed"
         return Outcome(stage, f"{ended}:\n{log.read()}" if status else "")
 
@@ -94,7 +94,7 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
     run_id = uuid4().hex  # another run on the same cluster may have stages of the same names
     for stage in networkx.lexicographical_topological_sort(graph.reverse()):
         before = [outcomes[other] for other in graph[stage]]
-        run = in_a_fork
+        run = run_dvc
         if scheduler:
             run = partial(on_a_worker, spreads=graph.nodes[stage]["spreads"])
         outcomes[stage] = dask.delayed(reproduce)(
