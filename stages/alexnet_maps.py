@@ -1,19 +1,21 @@
 """Run AlexNet's trained convolutions over the photograph, and draw what comes out of them."""
 
-from stages.core.command import run
-from stages.core.numerics import torch
+from pathlib import Path
+
+from stages.core.numerics.pinned import torch
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from stages import paths
-from stages.core.alexnet import SMALLEST, alexnet, normalized
-from stages.core.errors import InputError
-from stages.core.figures import ColourMap, Grid, draw_grids, middle, save_figure
-from stages.core.files import new_file, write_csv
-from stages.core.params import Params, read_params
-from stages.core.photo import read_photo
-from stages.core.tensors import save_tensors
+from stages.core.alexnet.network import SMALLEST, alexnet, normalized
+from stages.core.base.command import run
+from stages.core.base.errors import InputError
+from stages.core.base.files import new_file, write_csv
+from stages.core.base.params import Params, read_params
+from stages.core.base.tensors import save_tensors
+from stages.core.data.photo import read_photo
+from stages.core.drawing.figure import ColourMap, save_figure
+from stages.core.drawing.grids import Grid, draw_grids, percentile_limits
 
 FIRST = 64  # maps that are drawn
 COLUMNS = 8
@@ -28,7 +30,7 @@ class AlexNetMapsParams(Params):
 def draw_filters(kernels: np.ndarray) -> Figure:
     """The kernels of the first convolution (64 × 3 × 11 × 11) in colour, zero as middle grey."""
     tiles = kernels.transpose(0, 2, 3, 1)
-    largest = max(map(abs, middle(tiles)))
+    largest = max(map(abs, percentile_limits(tiles)))
     heading = (
         "64 filters of 3 × 11 × 11: red, green and blue show the weights of the three channels"
     )
@@ -44,27 +46,27 @@ def draw_maps(title: str, maps: torch.Tensor, cmap: str) -> Figure:
     which = f"The first {FIRST} of {channels}" if channels > FIRST else f"{channels}"
     heading = f"{which} feature maps, {height} × {width} each"
     grid = Grid(heading, tiles, COLUMNS, zoom=max(1, 157 // width))
-    return draw_grids(title, [grid], middle(tiles), cmap, unit="activation")
+    return draw_grids(title, [grid], percentile_limits(tiles), cmap, unit="activation")
 
 
 @torch.inference_mode()
-def main() -> None:
-    params = read_params(paths.PARAMS, "alexnet_maps", AlexNetMapsParams)
-    photo = read_photo(paths.PHOTO)
-    if (side := photo.shape[-1]) < SMALLEST:
-        raise InputError(f"{paths.PHOTO} has {side} × {side} pixels; {SMALLEST} or more are right")
-    model = alexnet(paths.ALEXNET)
-    with new_file(paths.ALEXNET_MAPS / "architecture.txt") as file:
+def main(weights: Path, photo: Path, out: Path) -> None:
+    params = read_params("alexnet_maps", AlexNetMapsParams)
+    pixels = read_photo(photo)
+    if (side := pixels.shape[-1]) < SMALLEST:
+        raise InputError(f"{photo} has {side} × {side} pixels; {SMALLEST} or more are right")
+    model = alexnet(weights)
+    with new_file(out / "architecture.txt") as file:
         file.write(f"{model}\n".encode())
 
-    x = normalized(photo) if params.normalize else photo
+    x = normalized(pixels) if params.normalize else pixels
     outputs = []
     for layer in model.features:
         x = layer(x.clone())  # the ReLUs work in place
         outputs.append(x)
-    save_tensors({"features": x.numpy()}, paths.ALEXNET_MAPS / "features.safetensors")
+    save_tensors({"features": x.numpy()}, out / "features.safetensors")
     write_csv(
-        paths.ALEXNET_MAPS / "shapes.csv",
+        out / "shapes.csv",
         ("layer", "kind", "output", "parameters"),
         (
             (
@@ -88,7 +90,7 @@ def main() -> None:
         ),
     }
     for name, figure in figures.items():
-        save_figure(figure, paths.ALEXNET_MAPS / f"{name}.png")
+        save_figure(figure, out / f"{name}.png")
 
 
 if __name__ == "__main__":

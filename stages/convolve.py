@@ -5,22 +5,23 @@ kernel of k rows with padding p and stride s leaves floor((n + 2p - k) / s) + 1 
 Visin, "A guide to convolution arithmetic for deep learning", 2016).
 """
 
+from pathlib import Path
 from typing import Annotated
 
-from stages.core.command import run
-from stages.core.numerics import torch
+from stages.core.numerics.pinned import torch
 
 from matplotlib.figure import Figure
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from stages import paths
-from stages.core.errors import InputError
-from stages.core.figures import ColourMap, Grid, draw_grids, middle, save_figure
-from stages.core.files import write_csv
-from stages.core.params import Params, Seed, read_params
-from stages.core.photo import read_photo
+from stages.core.base.command import run
+from stages.core.base.errors import InputError
+from stages.core.base.files import write_csv
+from stages.core.base.params import PARAMS, Params, Seed, read_params
+from stages.core.data.photo import read_photo
+from stages.core.drawing.figure import ColourMap, save_figure
+from stages.core.drawing.grids import Grid, draw_grids, percentile_limits
 
 LARGEST_TILE, SMALLEST_TILE = 320, 160  # pixels
 HEADER = (
@@ -71,17 +72,17 @@ def draw(convolution: Convolution, maps: torch.Tensor, pooled: torch.Tensor, cma
         f"An untrained {convolution.kernel_size} × {convolution.kernel_size} convolution, "
         f"padding {convolution.padding}, stride {convolution.stride}"
     )
-    return draw_grids(title, grids, middle(maps.numpy()), cmap, unit="activation")
+    return draw_grids(title, grids, percentile_limits(maps.numpy()), cmap, unit="activation")
 
 
 @torch.inference_mode()
-def main() -> None:
-    params = read_params(paths.PARAMS, "convolve", ConvolveParams)
-    photo = read_photo(paths.PHOTO)
-    side = photo.shape[-1]
+def main(photo: Path, out: Path) -> None:
+    params = read_params("convolve", ConvolveParams)
+    pixels = read_photo(photo)
+    side = pixels.shape[-1]
     rows = []
     for name, convolution in params.convolutions.items():
-        key = f"{paths.PARAMS}: convolve.convolutions.{name}"
+        key = f"{PARAMS}: convolve.convolutions.{name}"
         padded = side + 2 * convolution.padding
         if padded - convolution.kernel_size < convolution.stride:
             raise InputError(
@@ -90,16 +91,16 @@ def main() -> None:
             )
         torch.manual_seed(params.seed)  # equal sizes get equal weights
         layer = nn.Conv2d(**convolution.model_dump())
-        of_photo = convolution.in_channels == photo.shape[1]
-        x = photo if of_photo else torch.zeros(1, convolution.in_channels, side, side)
+        of_photo = convolution.in_channels == pixels.shape[1]
+        x = pixels if of_photo else torch.zeros(1, convolution.in_channels, side, side)
         maps = layer(x)
         pooled = F.max_pool2d(maps, 2)
         shapes = map(shape, (layer.weight, layer.bias, x, maps, pooled))
         rows.append([name, *shapes, sum(p.numel() for p in layer.parameters()), 0])
         if of_photo:
             figure = draw(convolution, maps, pooled, params.cmap)
-            save_figure(figure, paths.CONVOLUTION / f"{name}.png")
-    write_csv(paths.CONVOLUTION / "shapes.csv", HEADER, rows)
+            save_figure(figure, out / f"{name}.png")
+    write_csv(out / "shapes.csv", HEADER, rows)
 
 
 if __name__ == "__main__":

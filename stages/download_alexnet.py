@@ -5,16 +5,15 @@ package index. Licence: BSD-3-Clause.
 """
 
 import hashlib
-
-from stages.core.command import run
+from pathlib import Path
 
 import numpy as np
 
-from stages import paths
-from stages.core.archives import read_tar
-from stages.core.download import SourceError, download, first_good, from_index
-from stages.core.tensors import save_tensors
-from stages.core.unpickle import unpickle_arrays
+from stages.core.base.command import run
+from stages.core.base.tensors import save_tensors
+from stages.core.fetch.archives import read_tar
+from stages.core.fetch.download import SourceError, download, first_good, from_index
+from stages.core.fetch.unpickle import unpickle_arrays
 
 KERNELS = {  # outputs × inputs × height × width
     "features.0": (64, 3, 11, 11),
@@ -32,7 +31,7 @@ UNPACKED = 10_000_000  # bytes of the archive, at most, up to the end of that me
 
 def from_torchvision() -> dict[str, np.ndarray]:
     """The tensors from torchvision's file, whose name ends in the first digits of its sha256."""
-    from stages.core.numerics import torch  # isort: skip
+    import torch
     from torchvision.models import AlexNet_Weights
 
     path = download(url := AlexNet_Weights.IMAGENET1K_V1.url, digest=None)
@@ -79,10 +78,10 @@ def verified(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return tensors
 
 
-def main() -> None:
+def main(weights: Path) -> None:
     sources = [from_torchvision, from_archive]
     by_hand = f"{ARCHIVE}, or torchvision's own file,"
-    save_tensors(first_good("AlexNet", sources, by_hand), paths.ALEXNET)
+    save_tensors(first_good("AlexNet", sources, by_hand), weights)
 
 
 if __name__ == "__main__":

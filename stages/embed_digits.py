@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
-from stages.core.command import run
-from stages.core.numerics import torch
+from stages.core.numerics.pinned import torch
 
 import numpy as np
 from pydantic import Field
@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from torchvision.models import AlexNet
 from tqdm import tqdm
 
-from stages import paths
-from stages.core.alexnet import SMALLEST, alexnet, features
-from stages.core.digits import IMAGES, SPLITS
-from stages.core.parallel import in_threads
-from stages.core.params import Params, read_params
-from stages.core.tensors import new_tensors, open_tensors
+from stages.core.alexnet.network import SMALLEST, alexnet, features
+from stages.core.base.command import run
+from stages.core.base.params import Params, read_params
+from stages.core.base.tensors import new_tensors, open_tensors
+from stages.core.data.digits import IMAGES, SPLITS
+from stages.core.parallel.threads import in_threads
 
 BATCH = 32  # digits at a time
 
@@ -35,13 +35,13 @@ def embed(model: AlexNet, size: int, digits: np.ndarray) -> np.ndarray:
     return features(model, large.expand(-1, 3, -1, -1)).flatten(1).numpy()
 
 
-def main() -> None:
-    params = read_params(paths.PARAMS, "embed", EmbedParams)
-    model = alexnet(paths.ALEXNET)
+def main(weights: Path, digits: Path, embedded_digits: Path) -> None:
+    params = read_params("embed", EmbedParams)
+    model = alexnet(weights)
     num_features = embed(model, params.size, np.zeros((1, 28, 28), np.uint8)).size
-    with open_tensors(paths.DIGITS, IMAGES) as digits:
-        labels = {f"{split}_labels": digits.get_tensor(f"{split}_labels") for split in SPLITS}
-        images = {split: digits.get_slice(f"{split}_images") for split in SPLITS}
+    with open_tensors(digits, IMAGES) as tensors:
+        labels = {f"{split}_labels": tensors.get_tensor(f"{split}_labels") for split in SPLITS}
+        images = {split: tensors.get_slice(f"{split}_images") for split in SPLITS}
         counts = {split: len(labels[f"{split}_labels"]) for split in SPLITS}
 
         def batches() -> Iterator[np.ndarray]:
@@ -51,7 +51,7 @@ def main() -> None:
 
         shapes = {name: ("int64", array.shape) for name, array in labels.items()}
         shapes |= {f"{s}_features": ("float32", (n, num_features)) for s, n in counts.items()}
-        with new_tensors(paths.EMBEDDED_DIGITS, shapes) as file:
+        with new_tensors(embedded_digits, shapes) as file:
             for array in labels.values():
                 file.write(array.tobytes())
             with tqdm(total=sum(counts.values()), unit=" digits", disable=None) as bar:

@@ -7,18 +7,16 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Annotated
 
-from stages.core.command import run
-
 from pydantic import Field
 from tqdm import tqdm
 
-from stages import paths
-from stages.core.alexnet import SMALLEST
-from stages.core.cluster import spread
-from stages.core.embedding import IMG_EXTENSIONS, Block, embed_block, image_names
-from stages.core.errors import InputError
-from stages.core.files import new_folder, write_csv
-from stages.core.params import Params, read_params
+from stages.core.alexnet.embedding import IMG_EXTENSIONS, Block, embed_block, image_names
+from stages.core.alexnet.network import SMALLEST
+from stages.core.base.command import run
+from stages.core.base.errors import InputError
+from stages.core.base.files import new_folder, write_csv
+from stages.core.base.params import PARAMS, Params, read_params
+from stages.core.parallel.cluster import spread
 
 ROWS = 512  # of a file, at most: 0.5 MB of averaged features, 19 MB of 256 × 6 × 6
 
@@ -39,21 +37,19 @@ def blocks(names: Iterator[str], folder: Path) -> Iterator[Block]:
         yield Block(block, folder / f"part-{number:06}.parquet")
 
 
-def main() -> None:
-    params = read_params(paths.PARAMS, "images", ImagesParams)
+def main(weights: Path, embedded_images: Path) -> None:
+    params = read_params("images", ImagesParams)
     images = Path(params.path)
     num_images = sum(1 for _ in image_names(images)) if images.is_dir() else 0
     if num_images == 0:
         raise InputError(
-            f"{paths.PARAMS}: images.path: {images} should be a folder with images in it "
+            f"{PARAMS}: images.path: {images} should be a folder with images in it "
             f"({', '.join(IMG_EXTENSIONS)})"
         )
-    embed = partial(
-        embed_block, folder=images, weights=paths.ALEXNET, size=params.size, pool=params.pool
-    )
+    embed = partial(embed_block, folder=images, weights=weights, size=params.size, pool=params.pool)
     skipped: dict[str, str] = {}
     with (
-        new_folder(paths.EMBEDDED_IMAGES) as folder,
+        new_folder(embedded_images) as folder,
         closing(spread(embed, blocks(image_names(images), folder))) as results,
         tqdm(total=num_images, unit=" images", disable=None) as bar,
     ):

@@ -1,53 +1,57 @@
 """Draw the learning curves of a model: its loss, and its accuracy on both sets of images."""
 
-from stages.core.command import run
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from stages import paths
-from stages.core.curves import Point, read_curve
-from stages.core.figures import DPI, save_figure
+from stages.core.base.command import run
+from stages.core.base.params import read_params
+from stages.core.drawing.figure import save_figure
+from stages.core.drawing.lines import Line, plot_lines
+from stages.core.learning.curves import CurvePoint, read_curve
 
 STYLES = ("-", "--")  # told apart in grey too
 
 
-def draw_curves(curve: list[Point], lines: dict[str, str], title: str, unit: str) -> Figure:
-    """A line over the iterations for each column that `lines` gives a name to, up from zero."""
-    figure = Figure(figsize=(6.25, 4), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
+def draw_curves(curve: list[CurvePoint], columns: dict[str, str], title: str, unit: str) -> Figure:
+    """A line over the iterations, up from zero, for each of the `columns`, which have labels."""
     iterations = [point.iteration for point in curve]
-    marker = "." if len(curve) < 20 else None  # a lone point makes no line
-    for (column, name), style in zip(lines.items(), STYLES, strict=False):
+    lines = []
+    for (column, label), style in zip(columns.items(), STYLES, strict=False):
         values = [getattr(point, column) for point in curve]
-        label = f"{name}: {values[-1]:.3f} at the end"
-        axes.plot(iterations, values, style, marker=marker, label=label, lw=1.2)
-    axes.set(title=title, xlabel="iteration (one batch each)", ylabel=unit)
+        lines.append(Line(f"{label}: {values[-1]:.3f} at the end", iterations, values, style))
+    figure = plot_lines(
+        lines,
+        title=title,
+        x_label="iteration (one batch each)",
+        y_label=unit,
+        marker="." if len(curve) < 20 else None,  # a single point makes no line
+    )
+    [axes] = figure.axes
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
     axes.locator_params(axis="x", integer=True)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
     return figure
 
 
-def main(model: str) -> None:
-    curve = read_curve(paths.curves(model))
-    title = paths.MODELS[model]
-    loss = draw_curves(
-        curve,
-        {"loss": "loss"},
-        f"{title}: loss of the training batch",
-        "mean cross-entropy (nats)",
+def main(name: str, curve: Path, loss: Path, accuracy: Path) -> None:
+    points = read_curve(curve)
+    title = read_params(f"models.{name}.title", str)
+    columns = {"loss": "loss"}
+    figure = draw_curves(
+        points, columns, f"{title}: loss of the training batch", "mean cross-entropy (nats)"
     )
-    sets = {"train_accuracy": "training images", "val_accuracy": "validation images"}
-    accuracy = draw_curves(
-        curve, sets, f"{title}: accuracy while it learns", "share of the digits recognised"
+    save_figure(figure, loss)
+    columns = {"train_accuracy": "training images", "val_accuracy": "validation images"}
+    figure = draw_curves(
+        points,
+        columns,
+        f"{title}: accuracy while it learns",
+        "share of the digits recognised",
     )
-    accuracy.axes[0].set_ylim(top=1)
-    save_figure(loss, paths.figure(model, "loss"))
-    save_figure(accuracy, paths.figure(model, "accuracy"))
+    figure.axes[0].set_ylim(top=1)
+    save_figure(figure, accuracy)
 
 
 if __name__ == "__main__":
-    run(main, models=paths.MODELS)
+    run(main)

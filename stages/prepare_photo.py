@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-from stages.core.command import run
-
 from PIL import Image, ImageOps
 from pydantic import Field
 
-from stages import paths
-from stages.core.errors import InputError
-from stages.core.files import new_file
-from stages.core.images import UnreadableImage, open_rgb
-from stages.core.params import Params, read_params
+from stages.core.base.command import run
+from stages.core.base.errors import InputError
+from stages.core.base.files import new_file
+from stages.core.base.params import PARAMS, Params, read_params
+from stages.core.data.images import UnreadableImage, open_rgb
 
 SMALLEST = 63  # pixels: from fewer, nothing is left of AlexNet's last pooling
 UPPER_MIDDLE = (0.5, 0.2)  # heads are near the top of an upright photograph
@@ -25,7 +23,7 @@ class PhotoParams(Params):
 
 def open_photo(path: Path) -> Image.Image:
     """The photograph in RGB. Raises InputError when it cannot be read or is too small."""
-    name = f"{paths.PARAMS}: photo.path: {path}"
+    name = f"{PARAMS}: photo.path: {path}"
     if path.exists() and not path.is_file():
         raise InputError(f"{name} is not a file")
     try:
@@ -40,12 +38,12 @@ def open_photo(path: Path) -> Image.Image:
     return photo
 
 
-def main() -> None:
-    params = read_params(paths.PARAMS, "photo", PhotoParams)
+def main(out: Path) -> None:
+    params = read_params("photo", PhotoParams)
     photo = open_photo(Path(params.path))
     size = (params.size, params.size)
     square = ImageOps.fit(photo, size, Image.Resampling.BICUBIC, centering=UPPER_MIDDLE)
-    with new_file(paths.PHOTO) as file:
+    with new_file(out) as file:
         square.save(file, format="png")
 
 

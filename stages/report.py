@@ -1,37 +1,41 @@
-"""Make the lesson as one page to look at and to try out, from what the other stages made."""
+"""Make the lesson as one page to look at and to try out, from what the other stages made; and one
+table of all learning curves, which `dvc plots` draws."""
 
 import csv
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.core.command import run
-
 import numpy as np
 from PIL import Image
-from pydantic import ConfigDict, RootModel
 
-from stages import paths
-from stages.core.chart import Chart, Line
-from stages.core.curves import Point, read_curve
-from stages.core.files import new_file
-from stages.core.page import Picture, packed, picture, render, tiled
-from stages.core.params import read_params
-from stages.core.tensors import load_tensors
-from stages.core.values import flat
+from stages.core.base.command import run
+from stages.core.base.files import new_file, write_csv
+from stages.core.base.params import read_params
+from stages.core.base.tensors import load_tensors
+from stages.core.base.values import flatten
+from stages.core.drawing.tiles import tiled
+from stages.core.learning.curves import CurvePoint, read_curve
+from stages.core.learning.trained import TrainedModel, load_model
+from stages.core.page.chart import Chart, Line
+from stages.core.page.page import Picture, packed, picture, render
 
-LIVE = ("logistic", "mlp", "cnn")  # those that see pixels answer in the page
+PIXELS = (1, 28, 28)  # what a model takes that answers in the page: the shape of a drawn digit
 SHARE = "share of the digits recognised"
 ROWS = 6  # of the sample of digits
 TEST_DIGITS = 300  # that the reader can pick
-SNAPSHOT_BYTES = 500_000  # a model: of more hidden units the first are shown
-PAGE_BYTES = 5_900_000  # figures that would make the page larger are left out, and named instead
+WEIGHT_BYTES = 3_400_000  # of models that answer in the page; it names those that do not fit
+MODEL_BYTES = 3_900_000  # of their weights and snapshots; where units are many, the first are shown
+PAGE_BYTES = 5_900_000  # the page leaves out figures that would make it larger, and names them
+ALEXNET_FIGURES = ("filters", "conv2_pool", "conv1_relu", "conv1")  # the most telling first
 PHOTO_SIDE, CHANNEL_SIDE = 320, 160  # pixels, at most
+GREY = 128  # between tiles
 CHOICES = (  # what the page's numbers depend on
     "digits",
     "train",
+    "models",
     "embed.size",
     "weight_grid",
     "photo.path",
@@ -42,45 +46,44 @@ CHOICES = (  # what the page's numbers depend on
 )
 
 
-class Choice(RootModel[Any]):
-    model_config = ConfigDict(frozen=True)
+class Row(NamedTuple):
+    """A layer, as the page's table shows it."""
 
-
-class Layer(NamedTuple):
     name: str
     kind: str
-    weight: tuple[int, ...]
-    bias: tuple[int, ...]
+    output: tuple[int, ...]
+    weight: tuple[int, ...] | None
+    bias: tuple[int, ...] | None
     parameters: int
 
 
-def layers(tensors: dict[str, np.ndarray]) -> list[Layer]:
-    """The layers of a state dict, in the order of their names."""
-    found = []
-    for name in sorted({name.rsplit(".", 1)[0] for name in tensors}):
-        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-        kind = "convolution" if weight.ndim == 4 else "linear"
-        found.append(Layer(name, kind, weight.shape, bias.shape, weight.size + bias.size))
-    return found
+def layer_rows(model: TrainedModel) -> list[Row]:
+    rows = []
+    for name, layer in model.layers.items():
+        parameters = model.parameters(name)
+        shapes = (parameters[key].shape if parameters else None for key in ("weight", "bias"))
+        count = sum(parameter.size for parameter in parameters.values())
+        rows.append(Row(name, layer.kind, model.shapes[name][1], *shapes, count))
+    return rows
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def line(name: str, curve: list[Point], field: str) -> Line:
+def line(name: str, curve: list[CurvePoint], field: str) -> Line:
     return Line(name, [(point.iteration, getattr(point, field)) for point in curve])
 
 
 def chart_of_models(
-    curves: dict[str, list[Point]], field: str, y_label: str, top: float = 0
+    curves: dict[str, list[CurvePoint]], field: str, y_label: str, top: float = 0
 ) -> Chart:
     lines = [line(model, curve, field) for model, curve in curves.items()]
     return Chart(lines, "iteration", y_label, top)
 
 
-def chart_of_sets(curve: list[Point]) -> Chart:
+def chart_of_sets(curve: list[CurvePoint]) -> Chart:
     """The accuracies of one model."""
     lines = [
         line("training images", curve, "train_accuracy"),
@@ -95,32 +98,53 @@ def sample(images: np.ndarray, labels: np.ndarray) -> Picture:
     for digit in range(10):
         first = images[labels == digit][:ROWS]
         tiles[: len(first), digit] = first
-    return picture(Image.fromarray(tiled(tiles.reshape(-1, *images.shape[1:]), columns=10)))
+    return picture(tiled(tiles.reshape(-1, *images.shape[1:]), 10, (1, 1), GREY))
 
 
 def photograph(photo: Image.Image) -> tuple[Picture, Picture]:
-    """It, and its three channels beside one another."""
+    """It, and its three channels side by side."""
     small = photo.reduce(-(-photo.width // PHOTO_SIDE))
     channels = np.asarray(photo.reduce(-(-photo.width // CHANNEL_SIDE))).transpose(2, 0, 1)
-    return picture(small), picture(Image.fromarray(tiled(channels, columns=3, gap=4)))
+    return picture(np.asarray(small)), picture(tiled(channels, 3, (4, 4), GREY))
 
 
 def feature_maps(features: np.ndarray) -> Picture:
     """Feature maps 1 × channels × height × width, none below zero, from black to their largest."""
     shares = features[0] / (features.max() or 1)
     greys = (shares * np.float32(255)).astype(np.uint8)
-    return picture(Image.fromarray(tiled(greys, columns=32)))
+    return picture(tiled(greys, 32, (1, 1), GREY))
 
 
-def snapshots(model: str, curve: list[Point]) -> dict[str, Any]:
-    """The first layer's weights while it learned, in 255 steps from -largest to largest, and of
+def answering(models: Mapping[str, TrainedModel]) -> list[str]:
+    """The models that answer in the page: those that see pixels, as far as there is room."""
+    names, room = [], WEIGHT_BYTES
+    for name, model in models.items():
+        size = sum(weight.nbytes for weight in model.weights.values())
+        if model.input_shape == PIXELS and size <= room:
+            names.append(name)
+            room -= size
+    return names
+
+
+def first_layer(model: TrainedModel) -> str:
+    """The first layer that has weights."""
+    return next(name for name in model.layers if model.parameters(name))
+
+
+def kept_snapshots(
+    path: Path, model: TrainedModel, curve: list[CurvePoint], room: int
+) -> dict[str, Any]:
+    """The first layer's weights while it learned, in 255 steps from -largest to largest; and for
     each the last point of the curves by then, with its two places in the chart of the accuracies.
+
+    Of many units, the first are kept that fit into `room` bytes.
     """
-    tensors = load_tensors(paths.snapshots(model))
+    tensors = load_tensors(path)
     weight = tensors["weight"]
-    side = (28, 28) if weight.ndim == 3 else weight.shape[-2:]
-    tiles = weight.reshape(len(weight), -1, *side)
-    shown = max(1, SNAPSHOT_BYTES // tiles[:, 0].size)
+    first = first_layer(model)
+    *_, height, width = weight.shape if weight.ndim == 5 else model.shapes[first][0]
+    tiles = weight.reshape(len(weight), -1, height, width)
+    shown = max(1, room // tiles[:, 0].size)
     largest = np.abs(weight).max()
     steps = np.rint(tiles[:, :shown] / (largest or 1) * np.float32(127)).astype(np.int8)
     chart = chart_of_sets(curve)
@@ -132,29 +156,19 @@ def snapshots(model: str, curve: list[Point]) -> dict[str, Any]:
         places = [chart.place(point.iteration, accuracy) for accuracy in accuracies]
         points.append({"iteration": iteration, "point": point, "places": places})
     return {
+        "layer": first,
         "units": tiles.shape[1],
         "largest": largest.item(),
         "points": points,
-        "steps": packed(steps),
+        "steps": steps,
     }
 
 
-def figure_paths(convolutions: Iterable[str]) -> dict[str, Path]:
-    """The figures by what the page calls them, in the order in which they get their room."""
-    weights = {f"{model} weights": paths.figure(model, "weights") for model in paths.MODELS}
-    names = ("filters", "conv2_pool", "conv1_relu", "conv1")
-    efficiency = {"efficiency": paths.DATA_EFFICIENCY / "accuracy.png"}
-    alexnet = {name: paths.ALEXNET_MAPS / f"{name}.png" for name in names}
-    drawn = {f"convolution {name}": paths.CONVOLUTION / f"{name}.png" for name in convolutions}
-    untrained = {name: path for name, path in drawn.items() if path.exists()}
-    return weights | efficiency | alexnet | untrained
-
-
-def fitting(figures: dict[str, Path], room: int) -> dict[str, Picture | None]:
+def fitting(figures: Mapping[str, Path], room: int) -> dict[str, Picture | None]:
     """The figures that fit into so many bytes, in turn; nothing for those that do not."""
     pictures = {}
     for name, path in figures.items():
-        found = picture(Image.open(path))
+        found = picture(np.asarray(Image.open(path)))
         fits = len(found.uri) <= room
         pictures[name] = found if fits else None
         room -= len(found.uri) if fits else 0
@@ -166,76 +180,123 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def main() -> None:
-    choices = [
-        choice
-        for name in CHOICES
-        for choice in flat(read_params(paths.PARAMS, name, Choice).root, name).items()
-    ]
-    digits = load_tensors(paths.DIGITS)
-    weights = {model: load_tensors(paths.weights(model)) for model in paths.MODELS}
-    curves = {model: read_curve(paths.curves(model)) for model in paths.MODELS}
-    convolutions = read_table(paths.CONVOLUTION / "shapes.csv")
-    features = load_tensors(paths.ALEXNET_MAPS / "features.safetensors")["features"]
-    photo, channels = photograph(Image.open(paths.PHOTO))
-    figures = figure_paths(row["convolution"] for row in convolutions)
+def main(
+    digits: Path,
+    photo: Path,
+    models: Path,
+    snapshots: Path,
+    curves: Path,
+    metrics: Path,
+    figures: Path,
+    convolution: Path,
+    alexnet: Path,
+    data_efficiency: Path,
+    page: Path,
+    table_of_curves: Path,
+) -> None:
+    choices = {name: read_params(name, object) for name in CHOICES}
+    about = read_params("models", dict)
+    titles = {name: about[name]["title"] for name in about}
+    trained = {name: load_model(models / f"{name}.safetensors") for name in about}
+    curve_of = {name: read_curve(curves / f"{name}.csv") for name in about}
+    metrics_files = {name: metrics / f"{name}.json" for name in about}
+    live = answering(trained)
+    room = MODEL_BYTES - sum(w.nbytes for name in live for w in trained[name].weights.values())
+    snapshots_of = {}
+    for index, name in enumerate(live):
+        path = snapshots / f"{name}.safetensors"
+        share = room // (len(live) - index)
+        snapshots_of[name] = kept_snapshots(path, trained[name], curve_of[name], share)
+        room -= snapshots_of[name]["steps"].nbytes
+
+    tensors = load_tensors(digits)
+    convolutions = read_table(convolution / "shapes.csv")
+    features = load_tensors(alexnet / "features.safetensors")["features"]
+    small_photo, channels = photograph(Image.open(photo))
+    drawn = {f"{name} weights": figures / name / "weights.png" for name in about}
+    drawn |= {"efficiency": data_efficiency / "accuracy.png"}
+    drawn |= {name: alexnet / f"{name}.png" for name in ALEXNET_FIGURES}
+    for row in convolutions:
+        path = convolution / f"{row['convolution']}.png"
+        if path.exists():
+            drawn[f"convolution {row['convolution']}"] = path
     read = (
-        *(paths.DIGITS, paths.PHOTO),
-        *(path(model) for path in (paths.weights, paths.curves, paths.metrics) for model in curves),
-        *map(paths.snapshots, LIVE),
-        *(paths.CONVOLUTION / "shapes.csv", paths.DATA_EFFICIENCY / "accuracy.csv"),
-        *(paths.ALEXNET_MAPS / name for name in ("architecture.txt", "shapes.csv")),
-        paths.ALEXNET_MAPS / "features.safetensors",
-        *figures.values(),
+        *(digits, photo),
+        *(models / f"{name}.safetensors" for name in about),
+        *(curves / f"{name}.csv" for name in about),
+        *metrics_files.values(),
+        *(snapshots / f"{name}.safetensors" for name in live),
+        *(convolution / "shapes.csv", data_efficiency / "accuracy.csv"),
+        *(alexnet / name for name in ("architecture.txt", "shapes.csv", "features.safetensors")),
+        *drawn.values(),
     )
-    test_labels = digits["test_labels"][:TEST_DIGITS].tolist()
+
+    test_labels = tensors["test_labels"][:TEST_DIGITS].tolist()
     data = {  # for the scripts
-        "titles": paths.MODELS,
-        "digits": packed(digits["test_images"][:TEST_DIGITS]) | {"labels": test_labels},
+        "digits": packed(tensors["test_images"][:TEST_DIGITS]) | {"labels": test_labels},
         "models": {
-            model: {name: packed(tensor) for name, tensor in sorted(weights[model].items())}
-            for model in LIVE
+            name: {
+                "title": titles[name],
+                "layers": {key: layer.model_dump() for key, layer in trained[name].layers.items()},
+                "weights": {key: packed(w) for key, w in sorted(trained[name].weights.items())},
+            }
+            for name in live
         },
-        "snapshots": {model: snapshots(model, curves[model]) for model in LIVE},
+        "snapshots": {
+            name: kept | {"steps": packed(kept["steps"])} for name, kept in snapshots_of.items()
+        },
     }
     values = {
-        "titles": paths.MODELS,
-        "live": LIVE,
+        "titles": titles,
+        "live": live,
+        "on_features": [name for name in about if trained[name].input_shape != PIXELS],
+        "kinds": {layer.kind for name in live for layer in trained[name].layers.values()},
         "splits": {
-            name: np.bincount(digits[f"{name}_labels"], minlength=10).tolist()
+            name: np.bincount(tensors[f"{name}_labels"], minlength=10).tolist()
             for name in ("train", "val", "test")
         },
-        "sample": sample(digits["train_images"], digits["train_labels"]),
+        "sample": sample(tensors["train_images"], tensors["train_labels"]),
         "num_test_digits": len(test_labels),
-        "layers": {model: layers(weights[model]) for model in paths.MODELS},
-        "metrics": {model: json.loads(paths.metrics(model).read_text()) for model in paths.MODELS},
-        "curves": curves,
-        "loss_chart": chart_of_models(curves, "loss", "mean cross-entropy (nats)"),
-        "accuracy_chart": chart_of_models(curves, "val_accuracy", SHARE, top=1),
-        "learning": {model: chart_of_sets(curves[model]) for model in LIVE},
-        "photo": photo,
+        "layers": {name: layer_rows(model) for name, model in trained.items()},
+        "first_layers": {name: first_layer(model) for name, model in trained.items()},
+        "metrics": {
+            name: json.loads(path.read_text(encoding="utf-8"))
+            for name, path in metrics_files.items()
+        },
+        "curves": curve_of,
+        "loss_chart": chart_of_models(curve_of, "loss", "mean cross-entropy (nats)"),
+        "accuracy_chart": chart_of_models(curve_of, "val_accuracy", SHARE, top=1),
+        "learning": {name: chart_of_sets(curve_of[name]) for name in live},
+        "photo": small_photo,
         "channels": channels,
         "convolutions": convolutions,
-        "architecture": (paths.ALEXNET_MAPS / "architecture.txt").read_text(),
-        "alexnet": read_table(paths.ALEXNET_MAPS / "shapes.csv"),
+        "architecture": (alexnet / "architecture.txt").read_text(encoding="utf-8"),
+        "alexnet": read_table(alexnet / "shapes.csv"),
         "features": feature_maps(features),
         "features_shape": features.shape,
         "efficiency": [
             {name: float(value) for name, value in row.items()}
-            for row in read_table(paths.DATA_EFFICIENCY / "accuracy.csv")
+            for row in read_table(data_efficiency / "accuracy.csv")
         ],
-        "choices": choices,
+        "choices": [
+            choice for name, value in choices.items() for choice in flatten(value, name).items()
+        ],
         "digests": {path: sha256(path) for path in sorted(read)},
-        "places": figures,
+        "places": drawn,
     }
 
-    def page(pictures: dict[str, Picture | None]) -> bytes:
-        scripts = ("maps.js", "report.js")
+    def render_page(pictures: dict[str, Picture | None]) -> bytes:
+        scripts = ("maps.js", "models.js", "report.js")
         return render("report.html.j2", scripts, data, figures=pictures, **values)
 
-    room = PAGE_BYTES - len(page(dict.fromkeys(figures)))
-    with new_file(paths.REPORT) as file:
-        file.write(page(fitting(figures, room)))
+    room = PAGE_BYTES - len(render_page(dict.fromkeys(drawn)))
+    with new_file(page) as file:
+        file.write(render_page(fitting(drawn, room)))
+    write_csv(
+        table_of_curves,
+        ("model", *CurvePoint._fields),
+        [(name, *point) for name, curve in curve_of.items() for point in curve],
+    )
 
 
 if __name__ == "__main__":

@@ -5,12 +5,10 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
-from stages.core.command import run
-
 from PIL import Image
 
-from stages import paths
-from stages.core.files import new_folder
+from stages.core.base.command import run
+from stages.core.base.files import new_folder
 
 CROP = 256  # side of the squares that are cut from the photograph of 512 × 600, pixels
 SHIPPED = {
@@ -20,11 +18,11 @@ SHIPPED = {
 }
 
 
-def main() -> None:
+def main(out: Path) -> None:
     spec = find_spec("matplotlib")  # importing it would take longer
     assert spec is not None and spec.origin is not None
     matplotlib = Path(spec.origin).parent
-    with new_folder(paths.SAMPLE_IMAGES) as images:
+    with new_folder(out) as images:
         for kind, pattern in SHIPPED.items():
             (images / kind).mkdir()
             for image in (matplotlib / "mpl-data").glob(pattern):

@@ -1,14 +1,14 @@
 """Split MNIST into the images to train on, to validate on and to test on."""
 
-from stages.core.command import run
+from pathlib import Path
 
 import numpy as np
 
-from stages import paths
-from stages.core.errors import InputError
-from stages.core.idx import read_idx
-from stages.core.params import Count, Params, read_params
-from stages.core.tensors import save_tensors
+from stages.core.base.command import run
+from stages.core.base.errors import InputError
+from stages.core.base.params import PARAMS, Count, Params, read_params
+from stages.core.base.tensors import save_tensors
+from stages.core.data.idx import read_idx
 
 
 class SplitParams(Params):
@@ -17,33 +17,33 @@ class SplitParams(Params):
     test: Count
 
 
-def read_digits(part: str) -> tuple[np.ndarray, np.ndarray]:
+def read_digits(mnist: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Images (uint8, N × 28 × 28) and labels (uint8, N) of MNIST's `part`, "train" or "t10k"."""
-    images = read_idx(paths.MNIST / f"{part}-images-idx3-ubyte", ndim=3)
-    labels = read_idx(paths.MNIST / f"{part}-labels-idx1-ubyte", ndim=1)
+    images = read_idx(mnist / f"{part}-images-idx3-ubyte", ndim=3)
+    labels = read_idx(mnist / f"{part}-labels-idx1-ubyte", ndim=1)
     if len(images) != len(labels):
-        raise InputError(f"{paths.MNIST}: {part} has {len(images)} images, {len(labels)} labels")
+        raise InputError(f"{mnist}: {part} has {len(images)} images, {len(labels)} labels")
     if images.shape[1:] != (28, 28) or labels.max() > 9:
         raise InputError(
-            f"{paths.MNIST}: {part} has images of {images.shape[1]} × {images.shape[2]} pixels and "
+            f"{mnist}: {part} has images of {images.shape[1]} × {images.shape[2]} pixels and "
             f"labels up to {labels.max()}; MNIST has 28 × 28 pixels and labels up to 9"
         )
     return images, labels
 
 
-def main() -> None:
-    params = read_params(paths.PARAMS, "digits", SplitParams)
-    train_images, train_labels = read_digits("train")
-    test_images, test_labels = read_digits("t10k")
+def main(mnist: Path, digits: Path) -> None:
+    params = read_params("digits", SplitParams)
+    train_images, train_labels = read_digits(mnist, "train")
+    test_images, test_labels = read_digits(mnist, "t10k")
     end = params.train + params.val
     if end > len(train_images):
         raise InputError(
-            f"{paths.PARAMS}: digits.train + digits.val is {end:,}; "
+            f"{PARAMS}: digits.train + digits.val is {end:,}; "
             f"it should be at most {len(train_images):,}, MNIST's training images"
         )
     if params.test > len(test_images):
         raise InputError(
-            f"{paths.PARAMS}: digits.test is {params.test:,}; "
+            f"{PARAMS}: digits.test is {params.test:,}; "
             f"it should be at most {len(test_images):,}, MNIST's test images"
         )
     tensors = {
@@ -54,7 +54,7 @@ def main() -> None:
         "test_images": test_images[: params.test],
         "test_labels": test_labels[: params.test].astype(np.int64),
     }
-    save_tensors(tensors, paths.DIGITS)
+    save_tensors(tensors, digits)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,47 @@
-"""Train one of the classifiers on the digits; write its weights, learning curves and metrics, and
-its first layer's weights as they were while it learned."""
+"""Train one of the models on the digits; write its weights, learning curves and metrics, and its
+first layer's weights as they were while it learned."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated
 
-from stages.core.command import run
-
 import numpy as np
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import Field
 from tqdm import tqdm
 
-from stages import paths
-from stages.core.classifiers import build, learn, num_iterations, read_splits, read_train_params
-from stages.core.curves import Point
-from stages.core.files import new_file, write_csv
-from stages.core.models import num_parameters
-from stages.core.params import read_params
-from stages.core.tensors import save_tensors
-from stages.core.training import accuracy
+from stages.core.base.command import run
+from stages.core.base.files import new_file, write_csv
+from stages.core.base.params import PARAMS, Count, Params, read_params
+from stages.core.base.tensors import save_tensors
+from stages.core.data.digits import NUM_LABELS, read_splits
+from stages.core.learning.curves import CurvePoint
+from stages.core.learning.layers import Layers, check_logits
+from stages.core.learning.models import build, num_parameters, weights
+from stages.core.learning.trained import TrainedModel, save_model
+from stages.core.learning.training import TrainParams, accuracy, train
 
 
-class Snapshots(RootModel[Annotated[int, Field(ge=1, le=100)]]):
-    model_config = ConfigDict(strict=True)
+class ModelParams(TrainParams):
+    title: str
+    input: str
+    layers: Layers
+    eval_every: Count
+
+
+class SnapshotParams(Params):
+    snapshots: Annotated[int, Field(ge=1, le=100)]
 
 
 def evenly_spaced(count: int, last: int) -> list[int]:
-    """So many of the iterations from 1 to the last, both included; one alone is the last. All of
-    them when there are no more."""
+    """`count` iterations from 1 to `last`, both included; `last` alone if it is one, and all of them
+    if there are no more."""
     steps = max(count - 1, 1)
     return sorted({last - (last - 1) * step // steps for step in range(count)})
 
 
-def watched(points: Iterable[Point], name: str, last: int) -> Iterator[Point]:
-    """The points, shown as they come: by a progress bar on a terminal, else by ten lines."""
+def shown(points: Iterable[CurvePoint], name: str, last: int) -> Iterator[CurvePoint]:
+    """The points, reported as they come: by a progress bar on a terminal, else in ten lines."""
     tenths = 0
     with tqdm(total=last, desc=name, unit=" iterations", disable=None) as bar:
         for point in points:
@@ -50,49 +57,53 @@ def watched(points: Iterable[Point], name: str, last: int) -> Iterator[Point]:
             yield point
 
 
-def main(model: str) -> None:
-    params = read_train_params(paths.PARAMS, model)
-    data = read_splits(paths.digits(model), model)
-    num_images, *shape = data["train"].inputs.shape
-    where = f"{paths.PARAMS}: train.{model}"
-    last = num_iterations(params, num_images, where)
-    chosen = evenly_spaced(read_params(paths.PARAMS, "train.snapshots", Snapshots).root, last)
-    classifier = build(model, params, num_inputs=math.prod(shape))
-    snapshots = []
+def main(
+    name: str, digits: Path, trained: Path, snapshots: Path, curve: Path, metrics: Path
+) -> None:
+    key = f"models.{name}"
+    params = read_params(key, ModelParams)
+    num_snapshots = read_params("train", SnapshotParams).snapshots
+    data = read_splits(digits)
+    num_images, *input_shape = data["train"].inputs.shape
 
-    def keep(iteration: int) -> None:
-        if iteration in chosen:
-            first_weight = next(classifier.parameters())
-            snapshots.append(first_weight.detach().numpy().copy())
+    check_logits(params.layers, NUM_LABELS, f"{PARAMS}: {key}.layers")
+    model = build(params.layers, tuple(input_shape), params.seed, f"{PARAMS}: {key}.layers")
+    last = params.num_iterations(num_images, f"{PARAMS}: {key}")
+    kept_iterations = evenly_spaced(num_snapshots, last)
+    kept_weights = []
 
-    points = learn(
-        classifier,
+    def keep_first_weight(iteration: int) -> None:
+        if iteration in kept_iterations:
+            first_weight = next(model.parameters())
+            kept_weights.append(first_weight.detach().numpy().copy())
+
+    points = train(
+        model,
         params,
         data["train"],
         data["val"],
-        where=where,
         num_iterations=last,
         eval_every=params.eval_every,
-        after_update=keep,
+        where=f"{PARAMS}: {key}",
+        after_update=keep_first_weight,
     )
-    curve = list(watched(points, model, last))
+    points_of_curve = list(shown(points, name, last))
 
-    state_dict = classifier.state_dict()
-    save_tensors({name: value.numpy() for name, value in state_dict.items()}, paths.weights(model))
+    save_model(TrainedModel(tuple(input_shape), params.layers, weights(model)), trained)
     save_tensors(
-        {"iteration": np.array(chosen), "weight": np.stack(snapshots)}, paths.snapshots(model)
+        {"iteration": np.array(kept_iterations), "weight": np.stack(kept_weights)}, snapshots
     )
-    write_csv(paths.curves(model), Point._fields, curve)
-    metrics = {
-        "loss": curve[-1].loss,
-        "train_accuracy": curve[-1].train_accuracy,
-        "val_accuracy": curve[-1].val_accuracy,
-        "test_accuracy": accuracy(classifier, data["test"]),
-        "num_parameters": num_parameters(classifier),
+    write_csv(curve, CurvePoint._fields, points_of_curve)
+    results = {
+        "loss": points_of_curve[-1].loss,
+        "train_accuracy": points_of_curve[-1].train_accuracy,
+        "val_accuracy": points_of_curve[-1].val_accuracy,
+        "test_accuracy": accuracy(model, data["test"]),
+        "num_parameters": num_parameters(model),
     }
-    with new_file(paths.metrics(model)) as file:
-        file.write((json.dumps(metrics, indent=2) + "\n").encode())
+    with new_file(metrics) as file:
+        file.write((json.dumps(results, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":
-    run(main, models=paths.MODELS)
+    run(main)

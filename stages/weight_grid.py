@@ -1,107 +1,95 @@
-"""Draw the weights of a trained classifier: a tile for each digit, hidden unit, or kernel."""
+"""Draw the weights of a trained model: a tile for each kernel, and for each unit of a layer that sees
+the input itself."""
 
 import math
-
-from stages.core.command import run
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
-from stages import paths
-from stages.core.errors import InputError
-from stages.core.figures import ColourMap, Grid, draw_grids, save_figure
-from stages.core.params import Params, read_params
-from stages.core.tensors import load_tensors
+from stages.core.base.command import run
+from stages.core.base.params import Params, read_params
+from stages.core.drawing.figure import ColourMap, save_figure
+from stages.core.drawing.grids import Grid, draw_grids
+from stages.core.drawing.tiles import tiled
+from stages.core.learning.layers import Conv, Linear, Shape
+from stages.core.learning.trained import TrainedModel, load_model
 
-WIDTH = 720  # pixels, about, of a grid of digits
-SHAPES: dict[str, dict[str, tuple[int | str, ...]]] = {
-    "logistic": {"layer.weight": (10, 784), "layer.bias": (10,)},
-    "mlp": {
-        "layer1.weight": ("hidden", 784),
-        "layer1.bias": ("hidden",),
-        "layer2.weight": (10, "hidden"),
-        "layer2.bias": (10,),
-    },
-    "cnn": {
-        "conv1.weight": (4, 1, 3, 3),
-        "conv1.bias": (4,),
-        "conv2.weight": (8, 4, 3, 3),
-        "conv2.bias": (8,),
-        "fc.weight": (10, 392),
-        "fc.bias": (10,),
-    },
-    "probe": {"layer.weight": (10, "features"), "layer.bias": (10,)},
-}
+WIDTH = 720  # of a grid, about; all in pixels
+UNIT = 140  # of a unit's tile, at most
+SMALLEST_KERNEL, LARGEST_KERNEL = 48, 96  # in a smaller one's width no label fits
+MOST_KERNELS = 32  # in a row, and in a column
 
 
 class WeightGridParams(Params):
     cmap: ColourMap
 
 
-def digit_grid(heading: str, weight: np.ndarray, columns: int) -> Grid:
-    """A tile of 28 × 28 for each row of a linear layer's weight, N × 784."""
-    return Grid(
-        heading,
-        weight.reshape(-1, 28, 28),
-        columns,
-        zoom=max(1, min(5, WIDTH // (28 * columns))),
+def unit_grid(weight: np.ndarray, shape: Shape, is_last: bool) -> Grid:
+    """A tile for each row of a linear layer's weight, units × inputs: the weights of its input of
+    `shape`, channels × height × width, the channels side by side in a square."""
+    channels, height, width = shape
+    square = math.ceil(math.sqrt(channels))
+    tiles = np.stack(
+        [tiled(maps, square, (0, 0), 0) for maps in weight.reshape(-1, channels, height, width)]
     )
+    if channels > 1:
+        heading = (
+            f"The weights of {channels} feature maps of {height} × {width}; "
+            "their order shows no shape"
+        )
+    elif is_last:
+        heading = "The weight of every pixel: positive speaks for the digit, negative against"
+    else:
+        heading = "The weight of every pixel: positive excites the unit, negative inhibits it"
+    columns = 5 if is_last else math.isqrt(len(weight))
+    side = tiles.shape[2]
+    zoom = max(1, min(UNIT // side, WIDTH // (side * columns)))
+    return Grid(heading, tiles, columns, zoom)
 
 
-def feature_grid(weight: np.ndarray) -> Grid:
-    """A tile for each row of a linear layer's weight, 10 × (256 · side · side): 16 × 16 squares,
-    each with the side × side weights of a feature map."""
-    side = math.isqrt(weight.shape[1] // 256)
-    if weight.shape[1] != 256 * side * side:
-        raise InputError(f"{weight.shape[1]} features are not those of 256 square feature maps")
-    heading = f"The weights of 256 feature maps of {side} × {side}; their order shows no shape"
-    squares = weight.reshape(-1, 16, 16, side, side).transpose(0, 1, 3, 2, 4)
-    zoom = max(1, 140 // (16 * side))
-    return Grid(heading, squares.reshape(-1, 16 * side, 16 * side), columns=5, zoom=zoom)
-
-
-def kernel_grid(heading: str, weight: np.ndarray) -> Grid:
-    """A row for each output of a convolution's weight, outputs × inputs × height × width.
-
-    With a single input the tiles stand side by side in one row.
-    """
-    outputs, inputs, height, width = weight.shape
+def kernel_grid(name: str, weight: np.ndarray) -> Grid:
+    """A row for each output channel of a convolution's weight, outputs × inputs × height × width,
+    with a tile for each input channel; a single row if there is one input channel alone."""
+    outputs, inputs, _, side = weight.shape
+    heading = (
+        f"{name}: {inputs} input channel{'s' * (inputs > 1)} → "
+        f"{outputs} output channel{'s' * (outputs > 1)}"
+    )
+    shown = weight[:MOST_KERNELS, :MOST_KERNELS]
+    if shown.shape != weight.shape:
+        heading += f", the first {MOST_KERNELS} of each at most"
+    if inputs > 1:
+        heading += ", a row each"
+    outputs, inputs, *_ = shown.shape
     labels = [f"{i} → {o}" for o in range(outputs) for i in range(inputs)]
     columns = inputs if inputs > 1 else outputs
-    return Grid(heading, weight.reshape(-1, height, width), columns, zoom=32, labels=labels)
+    zoom = min(LARGEST_KERNEL // side, WIDTH // (side * columns))
+    zoom = max(zoom, math.ceil(SMALLEST_KERNEL / side))
+    return Grid(heading, shown.reshape(-1, side, side), columns, zoom, labels)
 
 
-def grids(model: str, weights: dict[str, np.ndarray]) -> tuple[str, list[Grid]]:
-    """The figure's title and its grids."""
-    match model:
-        case "logistic":
-            heading = "The weight of every pixel: positive speaks for the digit, negative against"
-            return "Logistic regression", [digit_grid(heading, weights["layer.weight"], columns=5)]
-        case "mlp":
-            weight = weights["layer1.weight"]
-            title = f"MLP, number of hidden units: {len(weight)}"
-            heading = "The weight of every pixel: positive excites the unit, negative inhibits it"
-            return title, [digit_grid(heading, weight, columns=math.isqrt(len(weight)))]
-        case "cnn":
-            first = "conv1: 1 input channel → 4 output channels"
-            second = "conv2: 4 input channels → 8 output channels, a row each"
-            return "CNN: the 3 × 3 kernels of both convolutions", [
-                kernel_grid(first, weights["conv1.weight"]),
-                kernel_grid(second, weights["conv2.weight"]),
-            ]
-        case "probe":
-            title = "Logistic regression on AlexNet's features"
-            return title, [feature_grid(weights["layer.weight"])]
-    raise KeyError(model)
+def grids(model: TrainedModel) -> Iterator[Grid]:
+    """All convolutions, and a linear layer if it is the first with weights."""
+    is_first = True
+    for name, layer in model.layers.items():
+        parameters = model.parameters(name)
+        if isinstance(layer, Conv):
+            yield kernel_grid(name, parameters["weight"])
+        elif isinstance(layer, Linear) and is_first:
+            shape, _ = model.shapes[name]
+            yield unit_grid(parameters["weight"], shape, is_last=name == [*model.layers][-1])
+        is_first = is_first and not parameters
 
 
-def main(model: str) -> None:
-    params = read_params(paths.PARAMS, "weight_grid", WeightGridParams)
-    shapes = {name: ("float32", shape) for name, shape in SHAPES[model].items()}
-    title, rows = grids(model, load_tensors(paths.weights(model), shapes))
+def main(name: str, trained: Path, weights: Path) -> None:
+    params = read_params("weight_grid", WeightGridParams)
+    title = read_params(f"models.{name}.title", str)
+    rows = [*grids(load_model(trained))]
     largest = max(np.abs(grid.tiles).max() for grid in rows)
     figure = draw_grids(title, rows, (-largest, largest), params.cmap, unit="weight")
-    save_figure(figure, paths.figure(model, "weights"))
+    save_figure(figure, weights)
 
 
 if __name__ == "__main__":
-    run(main, models=paths.MODELS)
+    run(main)

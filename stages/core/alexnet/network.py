@@ -1,0 +1,55 @@
+"""AlexNet with its trained convolutions (Krizhevsky, "One weird trick for parallelizing
+convolutional neural networks", 2014, in torchvision's version)."""
+
+from pathlib import Path
+
+from stages.core.numerics.pinned import Conv2d, torch
+
+from torch import nn
+from torchvision.models import AlexNet
+
+from stages.core.base.tensors import load_tensors
+
+SMALLEST = 63  # side of an image, pixels: of fewer, its last pooling leaves nothing
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue
+
+
+def alexnet(features: Path) -> AlexNet:
+    """The network in evaluation mode, `features` loaded from a file of its state dict.
+
+    The classifier stays on the meta device: it has shapes, but no numbers, and 58 million random
+    ones take no time.
+    """
+    with torch.device("meta"):
+        model = AlexNet()
+        first, *others = [i for i, x in enumerate(model.features) if isinstance(x, nn.Conv2d)]
+        for index in others:  # oneDNN has no kernel for the first that needs no cache
+            conv = model.features[index]
+            model.features[index] = Conv2d(
+                conv.in_channels,
+                conv.out_channels,
+                conv.kernel_size,
+                padding=conv.padding,
+            )
+    shapes = {
+        f"features.{name}": ("float32", tensor.shape)
+        for name, tensor in model.features.state_dict().items()
+    }
+    tensors = {
+        name.removeprefix("features."): torch.from_numpy(array)
+        for name, array in load_tensors(features, shapes).items()
+    }
+    model.features.load_state_dict(tensors, assign=True)
+    return model.eval()
+
+
+def normalized(images: torch.Tensor) -> torch.Tensor:
+    """Images N × 3 × height × width in [0, 1], less ImageNet's mean, over its deviation."""
+    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, DEVIATION))
+    return (images - mean) / deviation
+
+
+@torch.inference_mode()
+def features(model: AlexNet, images: torch.Tensor) -> torch.Tensor:
+    """The feature maps N × 256 × height × width of images N × 3 × height × width in [0, 1]."""
+    return model.features(normalized(images))

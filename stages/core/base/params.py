@@ -1,0 +1,85 @@
+"""Reading params.yaml: one section of it into a pydantic model, with errors that name the key."""
+
+import re
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from stages.core.base.errors import InputError
+
+PARAMS = Path("params.yaml")  # DVC's name for it
+
+
+class Params(BaseModel):
+    """A section of parameters: no unknown keys, no conversions, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def _compared(name: str) -> str:
+    """DVC leaves keys of these names out when it looks for a run with the same parameters."""
+    if name in ("size", "nfiles"):
+        raise ValueError("DVC keeps this name for itself; another is right")
+    return name
+
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # torch's generator on the CPU takes no more bits
+Name = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,50}$"), AfterValidator(_compared)]
+P = TypeVar("P")
+
+
+def read_params(section: str, kind: type[P]) -> P:
+    """A section of params.yaml (dots lead downwards: "models.mlp") as a `kind` of parameters.
+
+    The file is read as DVC reads it: YAML 1.2, in which `1e-3` is a number (to PyYAML it is text).
+    Raises InputError naming each wrong key, its value and what is allowed.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(PARAMS.read_bytes())
+    except MarkedYAMLError as error:
+        raise InputError(f"{PARAMS}, line {error.problem_mark.line + 1}: {error.problem}") from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{PARAMS} is not YAML: {' '.join(str(error).split())}") from None
+    for key in section.split("."):
+        if not isinstance(values, dict) or key not in values:
+            raise InputError(f"{PARAMS}: {section} is missing")
+        values = values[key]
+    try:
+        return TypeAdapter(kind).validate_python(values, strict=True)
+    except ValidationError as error:
+        problems = "; ".join(_problem(details, section, values) for details in error.errors())
+        raise InputError(f"{PARAMS}: {problems}") from None
+
+
+def _problem(details: Mapping[str, Any], section: str, values: Any) -> str:
+    """One of pydantic's errors in words: "models.mlp.epochs is 0; it should be …"."""
+    path = [section]
+    for index, key in enumerate(details["loc"]):
+        # pydantic also names the member of a union that it chose, which is no key of the file.
+        found = isinstance(values, dict) and key in values
+        if found or (index == len(details["loc"]) - 1 and key != "[key]"):
+            path.append(str(key))
+            values = values[key] if found else None
+    key, value = ".".join(path), reprlib.repr(details["input"])
+    match details["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            return f"{key} is not a parameter; is it misspelt?"
+        case "union_tag_not_found":
+            return f"{key}.kind is missing"
+        case "union_tag_invalid":
+            context = details["ctx"]
+            tags = context["expected_tags"].replace(", ", " or ")
+            return f"{key}.kind is {context['tag']!r}; it should be {tags}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{key} is {value}; it should be a section with keys of its own"
+        case "value_error":
+            return f"{key} is {value}; {details['ctx']['error']}"
+    return f"{key} is {value}; {re.sub('^(Input|String|Dictionary)', 'it', details['msg'])}"

@@ -1,0 +1,58 @@
+"""Files of digits: three splits, each of images or of their features, with labels."""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.core.numerics.pinned import torch
+
+from stages.core.base.errors import InputError
+from stages.core.base.tensors import load_tensors, open_tensors
+
+NUM_LABELS = 10
+FEATURE_MAPS = 256  # of AlexNet's last convolution
+SPLITS = ("test", "train", "val")  # in the order of a safetensors file
+
+LABELS = {f"{split}_labels": ("int64", (split,)) for split in SPLITS}
+IMAGES = LABELS | {f"{split}_images": ("uint8", (split, 28, 28)) for split in SPLITS}
+FEATURES = LABELS | {f"{split}_features": ("float32", (split, "features")) for split in SPLITS}
+
+
+class Split(NamedTuple):
+    """What a model sees (float32, N × channels × height × width), with its labels (int64, N)."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+
+
+def read_splits(path: Path) -> dict[str, Split]:
+    """The splits by their names: images N × 1 × 28 × 28, scaled to [0, 1], or feature maps N × 256 ×
+    side × side. Raises InputError when the file has something else."""
+    with open_tensors(path) as file:
+        embedded = any(name.endswith("_features") for name in file.keys())  # noqa: SIM118  no mapping
+    tensors = load_tensors(path, FEATURES if embedded else IMAGES)
+    splits = {}
+    for split in SPLITS:
+        labels = torch.from_numpy(tensors[f"{split}_labels"])
+        if labels.min() < 0 or labels.max() >= NUM_LABELS:
+            raise InputError(
+                f"{path}: {split}_labels are from {labels.min()} to {labels.max()}; "
+                "they should be digits"
+            )
+        if embedded:
+            inputs = as_maps(torch.from_numpy(tensors[f"{split}_features"]), path)
+        else:
+            inputs = torch.from_numpy(tensors[f"{split}_images"]).unsqueeze(1) / 255
+        splits[split] = Split(inputs, labels)
+    return splits
+
+
+def as_maps(features: torch.Tensor, path: Path) -> torch.Tensor:
+    """Features N × (256 · side · side) as feature maps N × 256 × side × side."""
+    num_features = features.shape[1]
+    side = math.isqrt(num_features // FEATURE_MAPS)
+    if num_features != FEATURE_MAPS * side**2:
+        raise InputError(
+            f"{path}: {num_features} features are not those of {FEATURE_MAPS} square feature maps"
+        )
+    return features.view(-1, FEATURE_MAPS, side, side)

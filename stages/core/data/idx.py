@@ -1,0 +1,37 @@
+"""IDX, the format of MNIST's files.
+
+The header is big-endian: two zero bytes, the type of the elements (8: unsigned byte), the number of
+dimensions, then each dimension as 32 bits. Source: LeCun, Cortes and Burges, "The MNIST database of
+handwritten digits".
+"""
+
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from stages.core.base.errors import InputError
+
+
+def read_idx(path: Path, ndim: int) -> np.ndarray:
+    """The unsigned bytes of an IDX file with `ndim` dimensions, as a read-only memory map.
+
+    Raises InputError when the magic number, the dimensions or the length of the file do not fit.
+    """
+    header = 4 + 4 * ndim
+    size = path.stat().st_size
+    if size < header:
+        raise InputError(f"{path} has {size} bytes, fewer than the {header} of an IDX header")
+    with path.open("rb") as file:
+        magic, *shape = struct.unpack(f">{1 + ndim}I", file.read(header))
+    if magic != (expected := 0x0800 + ndim):
+        raise InputError(f"{path} starts with {magic:#010x}, not with {expected:#010x} as IDX does")
+    if size != (expected := header + math.prod(shape)):
+        raise InputError(
+            f"{path} has {size:,} bytes, but its header, "
+            f"{' × '.join(map(str, shape))} elements, asks for {expected:,}"
+        )
+    if 0 in shape:
+        raise InputError(f"{path} has {' × '.join(map(str, shape))} elements, none at all")
+    return np.memmap(path, mode="r", offset=header, shape=tuple(shape))

@@ -1,0 +1,48 @@
+"""Line plots."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stages.core.drawing.figure import DPI
+
+
+class Line(NamedTuple):
+    """`style` is matplotlib's, of dashes and markers: lines should be told apart in grey too."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    style: str
+
+
+def plot_lines(
+    lines: Sequence[Line], *, title: str, x_label: str, y_label: str, **markers: Any
+) -> Figure:
+    """Lines over one another, in a single set of axes; `markers`: matplotlib's properties."""
+    figure = Figure(figsize=(6.25, 4), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    for line in lines:
+        axes.plot(line.x, line.y, line.style, label=line.label, lw=1.2, **markers)
+    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def label_points(axes: Axes, line: Line, number: str, above: bool, **style: Any) -> None:
+    """Write each y of a line above or below its point, in a format as ".3f"."""
+    for x, y in zip(line.x, line.y, strict=True):
+        axes.annotate(
+            format(y, number),
+            (x, y),
+            (0, 7 if above else -7),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if above else "top",
+            fontsize=8,
+            **style,
+        )

@@ -1,0 +1,191 @@
+"""Training a model, and measuring it while it learns."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Annotated, Literal
+
+from stages.core.numerics.pinned import torch
+
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
+
+from stages.core.base.errors import InputError
+from stages.core.base.params import Count, Params, Seed
+from stages.core.data.digits import Split
+from stages.core.learning.curves import CurvePoint
+from stages.core.parallel.threads import in_threads
+
+EVAL_BATCH = 256  # images at a time; far fewer or far more take longer
+
+Update = Callable[[Sequence[torch.Tensor]], None]  # changes parameters by their gradients
+
+
+# The optimizers are torch's functional ones: the classes of torch.optim import its compiler, which
+# takes more than a second. They are fused: the other forms take Adam's square roots through a
+# library of vector functions that differs between processors.
+
+
+class Optimizer(Params):
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, 2015), the constants of its moving averages those of torch."""
+
+    kind: Literal["adam"]
+
+    def start(self, parameters: Sequence[torch.Tensor]) -> Update:
+        means, squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+        steps = [torch.zeros(()) for _ in parameters]
+
+        @torch.no_grad()
+        def update(gradients: Sequence[torch.Tensor]) -> None:
+            adam(
+                list(parameters),
+                list(gradients),
+                exp_avgs=means,
+                exp_avg_sqs=squares,
+                max_exp_avg_sqs=[],
+                state_steps=steps,
+                fused=True,
+                lr=self.learning_rate,
+                beta1=0.9,
+                beta2=0.999,
+                eps=1e-8,
+                weight_decay=self.weight_decay,
+                amsgrad=False,
+                maximize=False,
+            )
+
+        return update
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum (Sutskever et al., 2013, in PyTorch's form)."""
+
+    kind: Literal["sgd"]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+
+    def start(self, parameters: Sequence[torch.Tensor]) -> Update:
+        velocities: list[torch.Tensor | None] = [None for _ in parameters]
+
+        @torch.no_grad()
+        def update(gradients: Sequence[torch.Tensor]) -> None:
+            sgd(
+                list(parameters),
+                list(gradients),
+                momentum_buffer_list=velocities,
+                fused=True,
+                lr=self.learning_rate,
+                momentum=self.momentum,
+                dampening=0,
+                weight_decay=self.weight_decay,
+                nesterov=False,
+                maximize=False,
+            )
+
+        return update
+
+
+class TrainParams(Params):
+    """How a model is trained."""
+
+    optimizer: Annotated[Adam | SGD, Field(discriminator="kind")]
+    batch_size: Count
+    epochs: Count
+    seed: Seed
+
+    def num_iterations(self, num_images: int, where: str) -> int:
+        """Iterations in all epochs. Raises InputError when the images do not fill a batch.
+
+        `where`: the parameters' key, for the message.
+        """
+        if self.batch_size > num_images:
+            raise InputError(
+                f"{where}.batch_size is {self.batch_size:,}; "
+                f"it should be at most {num_images:,}, the training images"
+            )
+        return self.epochs * (num_images // self.batch_size)
+
+
+def train(
+    model: nn.Module,
+    params: TrainParams,
+    train_split: Split,
+    val_split: Split,
+    *,
+    num_iterations: int,
+    eval_every: int,
+    where: str,
+    after_update: Callable[[int], None] = lambda iteration: None,
+) -> Iterator[CurvePoint]:
+    """Train the model, and yield a point after every `eval_every` updates and after the last.
+
+    Batches are smaller where there are fewer images than a batch. Most of the time goes into
+    measuring, so other threads measure copies of the model while it learns on. `after_update` is
+    called with the number of every update, once the model has it.
+    Raises InputError when the loss or, in the end, a weight is infinite or not a number.
+    `where`: the parameters' key, for the message.
+    """
+    update = params.optimizer.start([*model.parameters()])
+    batches = shuffled_batches(
+        len(train_split.labels),
+        min(params.batch_size, len(train_split.labels)),
+        torch.Generator().manual_seed(params.seed),
+    )
+    diverges = f"{where} diverges, {{}}; a smaller learning_rate, momentum or weight_decay is right"
+
+    def updated_models() -> Iterator[tuple[int, float, nn.Module]]:
+        for iteration, batch in enumerate(islice(batches, num_iterations), start=1):
+            loss = train_step(model, update, train_split.inputs[batch], train_split.labels[batch])
+            if not math.isfinite(loss):
+                raise InputError(diverges.format(f"the loss is {loss} at iteration {iteration}"))
+            after_update(iteration)
+            if iteration % eval_every == 0 or iteration == num_iterations:
+                yield iteration, loss, copy.deepcopy(model)
+
+    def measured(updated: tuple[int, float, nn.Module]) -> CurvePoint:
+        iteration, loss, model = updated
+        return CurvePoint(iteration, loss, accuracy(model, train_split), accuracy(model, val_split))
+
+    yield from in_threads(measured, updated_models())
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise InputError(diverges.format("the weights are not finite in the end"))
+
+
+def shuffled_batches(
+    num_inputs: int, batch_size: int, generator: torch.Generator
+) -> Iterator[torch.Tensor]:
+    """Indices of the inputs, batch by batch in endless epochs, each in an order of its own; drops
+    the last incomplete batch of each."""
+    while True:
+        order = torch.randperm(num_inputs, generator=generator)
+        yield from order[: num_inputs - num_inputs % batch_size].split(batch_size)
+
+
+def train_step(
+    model: nn.Module, update: Update, inputs: torch.Tensor, labels: torch.Tensor
+) -> float:
+    """Update the model on one batch; its mean cross-entropy (nats) before the update."""
+    loss = F.cross_entropy(model(inputs), labels)
+    update(torch.autograd.grad(loss, [*model.parameters()]))
+    return loss.item()
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, split: Split) -> float:
+    """The share of a split whose largest logit is that of their label, without dropout."""
+    model.eval()
+    correct = sum(
+        (model(inputs).argmax(1) == labels).sum().item()
+        for inputs, labels in zip(
+            split.inputs.split(EVAL_BATCH), split.labels.split(EVAL_BATCH), strict=True
+        )
+    )
+    return correct / len(split.labels)

@@ -1,0 +1,66 @@
+"""A Dask cluster whose workers run in the project's folder."""
+
+import hashlib
+import os
+from collections.abc import Callable, Generator, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.core.base.errors import InputError
+from stages.core.parallel.threads import Item, Result, in_order, in_threads
+
+if TYPE_CHECKING:
+    from distributed import Client  # of an extra, imported when needed
+
+ADDRESS = "DASK_SCHEDULER_ADDRESS"  # the environment variable that names a cluster to Dask
+
+
+def digest_of_code() -> str:
+    """Of every module of `stages` as it is on the disk now."""
+    modules = sorted(Path(__file__).parents[1].rglob("*.py"))
+    return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
+
+
+CODE = digest_of_code()  # a worker keeps what it imported, also when the files change
+
+
+def project() -> tuple[str, str]:
+    """The folder in which this process runs, and the code that it has."""
+    return str(Path.cwd()), CODE
+
+
+def connect(address: str) -> "Client":
+    """A client of the scheduler at that address ("tcp://host:port").
+
+    Raises InputError when there is none, or when a worker has another folder or other code.
+    """
+    if find_spec("distributed") is None:
+        raise InputError("a cluster needs the package distributed: see tests/requirements.txt")
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout="20s")
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Dask scheduler answers at {address}: {error}") from None
+    places = client.run(project, on_error="return").values()  # an error where it lacks `stages`
+    if any(place != project() for place in places):
+        client.close()
+        raise InputError(
+            f"a Dask worker at {address} has another folder or other code; start all of them anew "
+            f"in {Path.cwd()}: python -m dask worker {address}"
+        )
+    return client
+
+
+def spread(
+    function: Callable[[Item], Result], items: Iterable[Item]
+) -> Generator[Result, None, None]:
+    """The function's results for the items, in order: by the workers of the cluster that the
+    environment names, or else by threads. What a worker leaves when it dies, another does again."""
+    if ADDRESS not in os.environ:
+        yield from in_threads(function, items)
+        return
+    with connect(os.environ[ADDRESS]) as client:
+        ahead = 2 * sum(client.nthreads().values())
+        yield from in_order(function, items, client.get_executor(), ahead)

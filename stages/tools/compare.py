@@ -1,0 +1,234 @@
+"""Set two runs side by side on one page: parameters, metrics, curves and weights.
+
+A run is what a commit, a branch, a tag or an experiment of DVC recorded, or the workspace. It is
+read through DVC, out of its cache or a remote: nothing is run again. What the page has follows from
+dvc.yaml: its metrics, its plots of columns, and the weights in the safetensors files of the stages
+that write metrics.
+"""
+
+import argparse
+import csv
+import io
+import math
+import os
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from dvc.api import DVCFileSystem
+from dvc.exceptions import DvcException
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from stages.core.base.errors import InputError, explained
+from stages.core.base.files import new_file
+from stages.core.base.values import flatten, is_number
+from stages.core.page.chart import Chart, Line
+from stages.core.page.page import packed, render
+
+WORKSPACE = "workspace"
+MOST_TILES = 64  # of a weight
+DISPLAYS = (
+    "BROWSER",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+)  # environment variables; without any, no window
+
+
+class Curve(NamedTuple):
+    """One of the lines of a plot in dvc.yaml."""
+
+    title: str
+    path: str
+    column: str
+    x_label: str
+    y_label: str
+
+
+class Run(NamedTuple):
+    """Parameters and metrics by their full names, curves, and weights by file and name."""
+
+    params: dict[str, Any]
+    metrics: dict[tuple[str, str], float]
+    curves: dict[Curve, list[tuple[float, float]]]
+    weights: dict[tuple[str, str], np.ndarray]
+
+
+def read_run(revision: str) -> Run:
+    """Raises InputError when there is no such revision, or when it has a file that nobody kept."""
+    try:
+        fs = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
+        shown = {name: show(getattr(fs.repo, name).show()) for name in ("params", "metrics")}
+        return Run(
+            params={k: v for file in shown["params"].values() for k, v in flatten(file).items()},
+            metrics={
+                (path, k): v
+                for path, file in shown["metrics"].items()
+                for k, v in flatten(file).items()
+            },
+            curves=dict(read_curves(fs, revision)),
+            weights=dict(read_weights(fs, set(shown["metrics"]))),
+        )
+    except (DvcException, OSError, SafetensorError) as error:
+        where = f"{path}: " if (path := getattr(error, "filename", None)) else ""
+        reason = getattr(error, "strerror", None) or error
+        if isinstance(error, FileNotFoundError):
+            reason = "it is neither in the cache nor in a remote; `dvc repro` would make it again"
+        raise InputError(f"{revision}: {where}{' '.join(str(reason).split())}") from None
+
+
+def show(result: dict[str, Any]) -> dict[str, Any]:
+    """The values of each file in what DVC's `show` found in one revision."""
+    found: dict[str, Any] = next(iter(result.values()), {})
+    if error := found.get("error"):
+        raise error
+    for path, file in found.get("data", {}).items():
+        if error := file.get("error"):
+            if isinstance(error, OSError):
+                error.filename = path
+            raise error
+    return {path: file["data"] for path, file in found.get("data", {}).items()}
+
+
+def read_curves(
+    fs: DVCFileSystem, revision: str
+) -> Iterator[tuple[Curve, list[tuple[float, float]]]]:
+    """The lines of the plots that dvc.yaml makes of columns of files."""
+    [collected] = fs.repo.plots.collect(revs=[revision])
+    files = collected.get(revision, {}).get("definitions", {}).get("data", {}).values()
+    for name, plot in (item for file in files for item in file["data"].items()):
+        x, y = plot.get("x"), plot.get("y")
+        if not isinstance(x, str) or not isinstance(y, dict):
+            continue  # a picture
+        for path, columns in y.items():
+            rows = list(csv.DictReader(io.StringIO(fs.read_text(path))))
+            for column in [columns] if isinstance(columns, str) else columns:
+                labels = plot.get("x_label", x), plot.get("y_label", column)
+                try:
+                    points = [(float(row[x]), float(row[column])) for row in rows]
+                except (KeyError, TypeError, ValueError):
+                    raise InputError(
+                        f"{revision}: {path} has no numbers {x} and {column}"
+                    ) from None
+                yield Curve(plot.get("title", name), path, column, *labels), points
+
+
+def read_weights(
+    fs: DVCFileSystem, metrics: set[str]
+) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+    """Tensors named `….weight` of the stages that write metrics."""
+    for stage in fs.repo.index.stages:
+        outs = [out.def_path for out in stage.outs]
+        if not metrics & set(outs):
+            continue
+        for path in outs:
+            if path.endswith(".safetensors"):
+                for name, tensor in sorted(load(fs.read_bytes(path)).items()):
+                    if name.endswith(".weight"):
+                        yield (path, name), tensor
+
+
+def changes(a: dict, b: dict) -> list[tuple[Any, Any, Any]]:
+    """What differs, by its name, in both; None where one of them lacks it."""
+    return [(key, a.get(key), b.get(key)) for key in a | b if a.get(key) != b.get(key)]
+
+
+def metric_rows(a: Run, b: Run) -> list[tuple[str, str, Any, Any, float | None]]:
+    """File, metric, both values, and the second less the first where both are numbers."""
+    rows = []
+    for key in a.metrics | b.metrics:
+        first, second = a.metrics.get(key), b.metrics.get(key)
+        difference = second - first if is_number(first) and is_number(second) else None
+        rows.append((*key, first, second, difference))
+    return rows
+
+
+def charts(a: Run, b: Run) -> tuple[list[tuple[Curve, Chart]], int]:
+    """A chart of both lines for each curve that differs, and how many are the same."""
+    found = []
+    for curve, of_a, of_b in changes(a.curves, b.curves):
+        lines = [Line(name, points) for name, points in (("a", of_a), ("b", of_b)) if points]
+        if lines:
+            found.append((curve, Chart(lines, curve.x_label, curve.y_label)))
+    return found, len(a.curves | b.curves) - len(found)
+
+
+def tiles(weight: np.ndarray) -> np.ndarray:
+    """A weight as pictures N × height × width: kernels; rows of a linear layer as squares, where
+    their length is a square; or else one picture of all of it. At most the first 64."""
+    if weight.ndim == 4:
+        found = weight.reshape(-1, *weight.shape[2:])
+    elif weight.ndim == 2 and (side := math.isqrt(weight.shape[1])) ** 2 == weight.shape[1]:
+        found = weight.reshape(-1, side, side)
+    else:
+        found = weight.reshape(1, len(weight), -1)
+    return found[:MOST_TILES]
+
+
+def weight_grids(a: Run, b: Run) -> tuple[list[dict[str, Any]], int]:
+    """For each weight that differs: its name, both shapes, and its tiles of either run and of the
+    second less the first, on the scales that the page states. And how many weights are the same."""
+    grids = []
+    for key in a.weights | b.weights:
+        first, second = pair = [run.weights.get(key) for run in (a, b)]
+        difference = None
+        if first is not None and second is not None and first.shape == second.shape:
+            if np.array_equal(first, second):
+                continue
+            difference = second - first
+        grid: dict[str, Any] = {"file": key[0], "name": key[1], "alike": difference is not None}
+        there = [weight for weight in pair if weight is not None]
+        grid["shapes"] = [None if weight is None else weight.shape for weight in pair]
+        grid["largest"] = max(np.abs(weight).max().item() for weight in there)
+        grid["tiles"] = [None if weight is None else packed(tiles(weight)) for weight in pair]
+        if difference is not None:
+            grid["tiles"].append(packed(tiles(difference)))
+            grid["largest_difference"] = np.abs(difference).max().item()
+        grids.append(grid)
+    return grids, len(a.weights | b.weights) - len(grids)
+
+
+def compare(names: tuple[str, str], a: Run, b: Run) -> bytes:
+    """The page."""
+    curves, same_curves = charts(a, b)
+    grids, same_weights = weight_grids(a, b)
+    return render(
+        "compare.html.j2",
+        ("maps.js", "compare.js"),
+        {"names": names, "grids": grids},
+        names=names,
+        params=changes(a.params, b.params),
+        metrics=metric_rows(a, b),
+        curves=curves,
+        same_curves=same_curves,
+        grids=grids,
+        same_weights=same_weights,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.core.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("page", type=Path, help="the HTML file to write")
+    parser.add_argument("first", help="a commit, branch, tag or experiment")
+    parser.add_argument(
+        "second", nargs="?", default=WORKSPACE, help="another; or else what is here"
+    )
+    arguments = parser.parse_args()
+    names = arguments.first, arguments.second
+    with explained():
+        page = compare(names, *map(read_run, names))
+        with new_file(arguments.page) as file:
+            file.write(page)
+    print(arguments.page)
+    if any(name in os.environ for name in DISPLAYS):
+        webbrowser.open(arguments.page.resolve().as_uri())
+
+
+if __name__ == "__main__":
+    main()
