@@ -19,8 +19,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: repro test verify check processors bench compare lint audit faults fuzz lock
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
-	$(if $(SCHEDULER),python -m stages.core.repro --scheduler $(SCHEDULER),\
-	$(if $(JOBS),python -m stages.core.repro --jobs $(JOBS),dvc repro))
+	$(if $(SCHEDULER),python -m stages.tools.repro --scheduler $(SCHEDULER),\
+	$(if $(JOBS),python -m stages.tools.repro --jobs $(JOBS),dvc repro))
 
 test: .venv/installed-test
 	pytest --numprocesses 2 --dist worksteal
@@ -29,7 +29,7 @@ verify: .venv/installed-test
 	python tests/verify.py
 
 check: .venv/installed
-	python -m stages.core.cache
+	python -m stages.tools.check
 
 processors: .venv/installed-test
 	python tests/processors.py
@@ -41,7 +41,7 @@ bench: .venv/installed-test
 
 compare: .venv/installed
 	$(if $(REV),,$(error make compare needs a revision, as in: make compare REV=HEAD~1))
-	python -m stages.core.compare artifacts/compare.html $(REV) $(AND)
+	python -m stages.tools.compare artifacts/compare.html $(REV) $(AND)
 
 lint: .venv/installed-test
 	ruff check

@@ -34,8 +34,8 @@ class SnapshotParams(Params):
 
 
 def evenly_spaced(count: int, last: int) -> list[int]:
-    """`count` iterations from 1 to `last`, both included; `last` alone if it is one, and all of them
-    if there are no more."""
+    """`count` iterations from 1 to `last`, both included; `last` alone if it is one iteration, all
+    of them if there are no more."""
     steps = max(count - 1, 1)
     return sorted({last - (last - 1) * step // steps for step in range(count)})
 

@@ -1,5 +1,5 @@
-"""Draw the weights of a trained model: a tile for each kernel, and for each unit of a layer that sees
-the input itself."""
+"""Draw the weights of a trained model: a tile for each kernel, and for each unit that sees the
+input itself."""
 
 import math
 from collections.abc import Iterator

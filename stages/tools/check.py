@@ -5,7 +5,6 @@ there is checked out, pushed and taken for right. After this command, `dvc repro
 brings back what was removed.
 """
 
-import argparse
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
 
+from stages.core.base.command import Parser
 from stages.core.base.errors import InputError, explained
 
 
@@ -67,11 +67,7 @@ def remove_wrong() -> list[Path]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.core.cache",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("stages.tools.check", __doc__)
     parser.parse_args()
     with explained():
         removed = remove_wrong()

@@ -6,7 +6,6 @@ dvc.yaml: its metrics, its plots of columns, and the weights in the safetensors 
 that write metrics.
 """
 
-import argparse
 import csv
 import io
 import math
@@ -22,6 +21,7 @@ from dvc.exceptions import DvcException
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from stages.core.base.command import Parser
 from stages.core.base.errors import InputError, explained
 from stages.core.base.files import new_file
 from stages.core.base.values import flatten, is_number
@@ -209,11 +209,7 @@ def compare(names: tuple[str, str], a: Run, b: Run) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.core.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("stages.tools.compare", __doc__)
     parser.add_argument("page", type=Path, help="the HTML file to write")
     parser.add_argument("first", help="a commit, branch, tag or experiment")
     parser.add_argument(

@@ -5,7 +5,6 @@ cluster, each stage once those are done whose outputs it reads. When one fails, 
 is left out, and the rest runs.
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from dvc.repo import Repo
 from tqdm import tqdm
 from tqdm.dask import TqdmCallback
 
+from stages.core.base.command import Parser
 from stages.core.base.errors import InputError, explained
 from stages.core.parallel.cluster import connect
 from stages.tools.worker import on_a_worker, run_dvc
@@ -106,11 +106,7 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.core.repro",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("stages.tools.repro", __doc__)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=2, help="stages at a time, 2 by default")
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="of a Dask cluster")

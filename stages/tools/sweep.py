@@ -5,7 +5,6 @@ in which the metric differs. The workspace is left out: its parameters may have 
 its metrics were made.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -16,9 +15,11 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from stages.core.base.command import Parser
 from stages.core.base.errors import InputError, explained
 from stages.core.base.values import flatten, is_number
 from stages.core.drawing.figure import save_figure
+from stages.core.drawing.lines import Line, label_points, plot_lines
 
 MARKERS = "os^Dv"  # told apart in grey too
 
@@ -91,41 +92,27 @@ def draw_sweep(files: dict[str, list[tuple[Any, float]]], parameter: str, metric
     without lines where the values are words."""
     values = sorted({value for found in files.values() for value, _ in found})
     numeric = is_number(values[0])
-    figure = Figure(figsize=(6.25, 4), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
     places = {value: value if numeric else index for index, value in enumerate(values)}
+    lines = []
     for (path, found), marker in zip(files.items(), cycle(MARKERS)):  # noqa: B905  cycle has no end
-        style = f"-{marker}" if numeric else marker
         x, y = zip(*((places[value], result) for value, result in found), strict=True)
-        [line] = axes.plot(x, y, style, lw=1.2, label=Path(path).stem)
-        for place, result in zip(x, y, strict=True):
-            axes.annotate(
-                f"{result:.4g}",
-                (place, result),
-                (0, 6),
-                textcoords="offset points",
-                ha="center",
-                color=line.get_color(),
-                path_effects=[withStroke(linewidth=3, foreground="white")],
-            )
+        lines.append(Line(Path(path).stem, x, y, f"-{marker}" if numeric else marker))
+    title = f"{metric} over {parameter}"
+    figure = plot_lines(lines, title=title, x_label=parameter, y_label=metric)
+    [axes] = figure.axes
+    for line, drawn in zip(lines, axes.lines, strict=True):
+        halo = [withStroke(linewidth=3, foreground="white")]
+        label_points(axes, line, ".4g", True, color=drawn.get_color(), path_effects=halo)
     if numeric and values[0] > 0 and values[-1] >= 10 * values[0]:
         axes.set_xscale("log")
     axes.set_xticks([*places.values()], map(str, values))
     axes.set_xticks([], minor=True)
     axes.margins(0.1, 0.15)
-    axes.set(title=f"{metric} over {parameter}", xlabel=parameter, ylabel=metric)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
     return figure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.core.sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("stages.tools.sweep", __doc__)
     parser.add_argument("parameter", help="by its full name: dots lead downwards")
     parser.add_argument("metric", help="by its name in the metrics files")
     parser.add_argument("figure", type=Path, help="the PNG file to write")

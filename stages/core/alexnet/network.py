@@ -10,8 +10,8 @@ from torchvision.models import AlexNet
 
 from stages.core.base.tensors import load_tensors
 
-SMALLEST = 63  # side of an image, pixels: of fewer, its last pooling leaves nothing
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue
+SMALLEST = 63  # side of an image, pixels: with fewer, its last pooling leaves nothing
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue
 
 
 def alexnet(features: Path) -> AlexNet:
@@ -22,15 +22,9 @@ def alexnet(features: Path) -> AlexNet:
     """
     with torch.device("meta"):
         model = AlexNet()
-        first, *others = [i for i, x in enumerate(model.features) if isinstance(x, nn.Conv2d)]
-        for index in others:  # oneDNN has no kernel for the first that needs no cache
-            conv = model.features[index]
-            model.features[index] = Conv2d(
-                conv.in_channels,
-                conv.out_channels,
-                conv.kernel_size,
-                padding=conv.padding,
-            )
+    for layer in model.features:
+        if isinstance(layer, nn.Conv2d):
+            layer.__class__ = Conv2d  # the same layer, computed in a fixed order
     shapes = {
         f"features.{name}": ("float32", tensor.shape)
         for name, tensor in model.features.state_dict().items()
@@ -44,9 +38,9 @@ def alexnet(features: Path) -> AlexNet:
 
 
 def normalized(images: torch.Tensor) -> torch.Tensor:
-    """Images N × 3 × height × width in [0, 1], less ImageNet's mean, over its deviation."""
-    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, DEVIATION))
-    return (images - mean) / deviation
+    """Images N × 3 × height × width in [0, 1], standardised by ImageNet's mean and std."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (images - mean) / std
 
 
 @torch.inference_mode()

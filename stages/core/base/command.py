@@ -1,8 +1,8 @@
 """What makes a module a command: its arguments, and errors that end it in one line.
 
-Stages import it first. Importing torch and matplotlib makes objects that live as long as the process
-does. They never become garbage, so scanning them is wasted: it takes a third of the imports' time,
-and as much again when the process ends. The collector is therefore off until `run`, and then leaves
+Stages import it first. Importing torch and matplotlib makes objects that live as long as the
+process: they never become garbage, so scanning them is wasted. It takes a third of the imports'
+time, and as much again when the process ends. So the collector is off until `run`, and then leaves
 alone what is there by then.
 """
 

@@ -24,7 +24,7 @@ class Params(BaseModel):
 def _compared(name: str) -> str:
     """DVC leaves keys of these names out when it looks for a run with the same parameters."""
     if name in ("size", "nfiles"):
-        raise ValueError("DVC keeps this name for itself; another is right")
+        raise ValueError("DVC reserves this name; another is right")
     return name
 
 

@@ -26,8 +26,8 @@ class Split(NamedTuple):
 
 
 def read_splits(path: Path) -> dict[str, Split]:
-    """The splits by their names: images N × 1 × 28 × 28, scaled to [0, 1], or feature maps N × 256 ×
-    side × side. Raises InputError when the file has something else."""
+    """The splits by their names: images N × 1 × 28 × 28, scaled to [0, 1], or feature maps
+    N × 256 × side × side. Raises InputError when the file has something else."""
     with open_tensors(path) as file:
         embedded = any(name.endswith("_features") for name in file.keys())  # noqa: SIM118  no mapping
     tensors = load_tensors(path, FEATURES if embedded else IMAGES)

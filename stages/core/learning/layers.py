@@ -4,6 +4,7 @@ A shape is that of one example, without the dimension of the batch: (channels, h
 images and feature maps, (units,) after a linear layer.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -114,10 +115,7 @@ class Linear(Params):
         return (self.units,)
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
-        inputs = 1
-        for extent in shape:
-            inputs *= extent
-        return {"weight": (self.units, inputs), "bias": (self.units,)}
+        return {"weight": (self.units, math.prod(shape)), "bias": (self.units,)}
 
 
 Layer = Annotated[

@@ -1,5 +1,6 @@
 """Models as PyTorch runs them."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -55,7 +56,7 @@ def build_layer(layer: Layer, shape: Shape) -> nn.Module:
         case kinds.Dropout():
             return nn.Dropout(layer.p)
         case kinds.Linear():
-            return Linear(np.prod(shape), layer.units)
+            return Linear(math.prod(shape), layer.units)
 
 
 def build(layers: Mapping[str, Layer], shape: Shape, seed: int, where: str) -> nn.Sequential:
@@ -67,9 +68,7 @@ def build(layers: Mapping[str, Layer], shape: Shape, seed: int, where: str) -> n
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for name, (shape_in, _) in shapes(layers, shape, where).items():
         if hasattr(nn.Sequential, name):
-            raise InputError(
-                f"{where}.{name}: PyTorch keeps this name for itself; another is right"
-            )
+            raise InputError(f"{where}.{name}: PyTorch reserves this name; another is right")
         modules[name] = build_layer(layers[name], shape_in)
     return nn.Sequential(modules)
 

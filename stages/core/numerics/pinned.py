@@ -1,8 +1,8 @@
 """The settings under which torch gives the same bytes on every x86-64 processor with AVX2.
 
-Whoever needs torch imports it from here: `from stages.core.numerics.pinned import torch`. The settings
-work only when they come first, so a torch that is there already is an error. On other processors
-the stages work too, but a line on standard error says that their bytes may differ.
+Modules that compute import torch from here. The settings work only when they come first, so it is
+an error if torch has been imported before. On other processors the stages work too, but a line on
+standard error says that their bytes may differ.
 """
 
 import os
@@ -29,21 +29,25 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the order of a sum follows the number of 
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
-# These two may cut a convolution into blocks after the size of the caches. Without them it is a
-# product of matrices by MKL, which promises equal results under the setting above.
+# These backends choose block sizes from the CPU's cache sizes, so sums differ between machines.
+# Without them a convolution is a product of matrices by MKL, which promises equal results under the
+# setting above.
 torch.backends.nnpack.set_flags(False)
 torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
 
 
 class Conv2d(torch.nn.Conv2d):
-    """A convolution that oneDNN computes, several times as fast as MKL.
-
-    Only for shapes to which oneDNN gives its kernel `jit:avx2`, as ONEDNN_VERBOSE=1 shows: there
-    the shapes alone decide in which order a sum is added up, by its source (jit_avx2_convolution).
+    """A convolution with square kernels. Where it can, oneDNN computes it, several times as fast as
+    MKL: for kernels of 2 to 7 rows and less padding than that it takes its kernel `jit:avx2`, as
+    ONEDNN_VERBOSE=1 shows. By its source (jit_avx2_convolution) the shapes alone then decide the
+    order of a sum.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         assert isinstance(self.padding, tuple)  # torch has names for some, too
+        (kernel, _), (padding, _) = self.kernel_size, self.padding
+        if not (2 <= kernel <= 7 and padding < kernel):
+            return super().forward(x)
         return torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
         )

@@ -18,7 +18,7 @@ ADDRESS = "DASK_SCHEDULER_ADDRESS"  # the environment variable that names a clus
 
 def digest_of_code() -> str:
     """Of every module of `stages` as it is on the disk now."""
-    modules = sorted(Path(__file__).parents[1].rglob("*.py"))
+    modules = sorted(Path(__file__).parents[2].rglob("*.py"))
     return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
 
 
