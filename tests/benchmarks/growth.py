@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.side_by_side import medians, output, print_table
-from conftest import ROOT
+from common.project import ROOT
 
 ROUNDS = 3
 COUNTS = (2_000, 6_000, 20_000, 59_500)

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.side_by_side import medians, output, print_table, seconds
-from conftest import ROOT, copy_project, execute
+from common.project import ROOT, copy_project, execute
 
 ROUNDS = 3
 ROUNDS_OF_NOTHING = 10

@@ -15,6 +15,8 @@ from stages.core.numerics import torch  # noqa: F401  before any stage imports i
 
 import numpy as np
 import pytest
+from conftest import ROOT
+from fuzz import is_read, readers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -35,9 +37,6 @@ from stages.core.download import SourceError
 from stages.core.errors import InputError
 from stages.core.idx import read_idx
 from stages.core.tensors import load_tensors, save_tensors
-
-from conftest import ROOT
-from fuzz import is_read, readers
 
 READERS = readers()
 TERABYTE = 2**40

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
+
+from common.processes import PATIENCE
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(
@@ -24,6 +26,8 @@ SWITCHES = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 VOID = {"meta", "link", "img", "input", "path", "line", "circle", "br"}
 
@@ -83,6 +87,7 @@ def opened(browser: Browser, path: Path, width: int = 1400, **options: Any) -> I
     In the end nothing must have been requested but the page itself, and no error reported.
     """
     with browser.new_context(viewport={"width": width, "height": 900}, **options) as context:
+        context.set_default_timeout(PATIENCE * 1000)
         page = context.new_page()
         requests, errors = [], []
         page.on("request", lambda request: requests.append(request.url))

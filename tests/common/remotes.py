@@ -1,7 +1,6 @@
-"""Results pushed from one clone and pulled into another, as docs/sharing.md says it."""
+"""Remotes of every kind on this machine, and the commands of docs/sharing.md that use them."""
 
 import getpass
-import json
 import os
 import re
 import shutil
@@ -15,14 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import boto3
-import psutil
 import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from conftest import ENVIRONMENT, ROOT, copy_pipeline, execute
-from processors import outputs
-from test_pipeline import change, ran
+from common.processes import kill
+from common.project import ENVIRONMENT, ROOT, copy_pipeline, execute
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 needs_sshd = pytest.mark.skipif(SSHD is None, reason="no sshd: install openssh-server")
@@ -78,14 +75,6 @@ def serving(port: int, *command: str | Path) -> Iterator[subprocess.Popen]:
         yield process
     finally:
         kill(process)
-
-
-def kill(process: subprocess.Popen) -> None:
-    """End a process and all that it started."""
-    if process.poll() is None:
-        for each in (process, *psutil.Process(process.pid).children(recursive=True)):
-            each.kill()
-    process.wait()
 
 
 def sshd(folder: Path) -> tuple[Remote, int, tuple[str | Path, ...]]:
@@ -151,33 +140,6 @@ def s3() -> Iterator[Remote]:
         server.stop()
 
 
-@pytest.fixture(params=["folder", pytest.param("ssh", marks=needs_sshd), "webdav", "s3"])
-def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Remote]:
-    """Each kind of remote, empty, its server running on this machine."""
-    match request.param:
-        case "folder":
-            yield Remote("A folder", {"/srv": str(tmp_path / "remote")})
-        case "ssh":
-            remote, port, command = sshd(tmp_path / "home")
-            with serving(port, *command):
-                yield remote
-        case "webdav":
-            with webdav(tmp_path / "webdav") as remote:
-                yield remote
-        case "s3":
-            with s3() as remote:
-                yield remote
-
-
-@pytest.fixture(scope="module")
-def tried(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which another number of hidden units is being tried, not committed."""
-    folder = copy_pipeline(pipeline, tmp_path_factory.mktemp("tried") / "project")
-    change(folder, "train.mlp", num_hidden=12)
-    execute(folder, "dvc", "repro").check_returncode()
-    return folder
-
-
 def give(project: Path, remote: Remote, folder: Path) -> str:
     """Follow the page in a copy of the project, with what is tried and then with what is committed;
     where it was pushed to with git."""
@@ -205,52 +167,3 @@ def take(url: str, remote: Remote, folder: Path) -> tuple[Path, subprocess.Compl
     *first, repro = pull
     follow(folder / "lesson", "\n".join(first), **remote.environment)
     return folder / "lesson", follow(folder / "lesson", repro, **remote.environment)
-
-
-def test_what_one_computed_another_need_not(remote, tried, pipeline, tmp_path):
-    url = give(tried, remote, tmp_path)
-    taker, result = take(url, remote, tmp_path)
-    assert ran(result) == set()
-    assert "up to date" in execute(taker, "dvc", "status").stdout
-    assert execute(taker, "git", "status", "--porcelain").stdout == ""
-    assert (taker / "dvc.lock").read_bytes() == (ROOT / "dvc.lock").read_bytes()
-    assert outputs(taker) == outputs(pipeline)
-
-    change(taker, "train.mlp", num_hidden=12)
-    _, repro = recipe("Take", {"URL": url})
-    assert ran(follow(taker, repro, **remote.environment)) == set()
-    metrics = taker / "artifacts/metrics/mlp.json"
-    assert metrics.read_bytes() == (tried / "artifacts/metrics/mlp.json").read_bytes()
-    assert json.loads(metrics.read_text())["num_parameters"] == 795 * 12 + 10
-
-
-def test_secrets_stay_on_the_machine(tried, tmp_path):
-    giver = copy_pipeline(tried, tmp_path / "giver")
-    for heading in ("SSH", "WebDAV", "S3"):
-        follow(giver, Remote(heading, {" shared ": f" {heading} "}).commands())
-    committed = (giver / ".dvc/config").read_text()
-    assert not re.search("user|pass|key|secret", committed, re.IGNORECASE)
-    changes = execute(giver, "git", "status", "--porcelain", ".dvc").stdout
-    assert changes.split() == ["M", ".dvc/config"]
-
-
-def test_one_file_is_had_elsewhere(tried, pipeline, tmp_path):
-    url = give(tried, Remote("A folder", {"/srv": str(tmp_path / "remote")}), tmp_path)
-    get, import_, python = recipe("One file", {"URL": url})
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    model = (pipeline / "artifacts/models/cnn.safetensors").read_bytes()
-    follow(elsewhere, get)
-    assert [path.name for path in elsewhere.iterdir()] == ["cnn.safetensors"]
-    assert (elsewhere / "cnn.safetensors").read_bytes() == model
-
-    (elsewhere / "cnn.safetensors").unlink()
-    follow(elsewhere, "git init -q && dvc init -q")
-    follow(elsewhere, import_)
-    assert (elsewhere / "cnn.safetensors").read_bytes() == model
-    [dependency] = yaml.safe_load((elsewhere / "cnn.safetensors.dvc").read_text())["deps"]
-    assert dependency["repo"]["url"] == url
-    assert "up to date" in follow(elsewhere, "dvc status").stdout
-
-    result = execute(elsewhere, "python", "-c", python)
-    assert json.loads(result.stdout)["num_parameters"] == 4266, result.stderr

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from conftest import execute
-from verify import differences, outputs
+from commands.verify import outputs
+from common.graph import outs, stages
+from common.project import execute
 
 
 def verify(folder):
-    return execute(folder, sys.executable, "tests/verify.py")
+    return execute(folder, sys.executable, "tests/commands/verify.py")
 
 
 def made_up(project):
@@ -39,12 +40,14 @@ def made_up(project):
         execute(project, *command.split()).check_returncode()
 
 
+@pytest.mark.slow
 def test_what_is_committed_is_reproduced_and_what_is_made_up_is_found(project):
     (project / "params.yaml").open("a").write("# a note\n")  # not committed
     result = verify(project)
     assert result.returncode == 0, result.stdout + result.stderr
     rows = [line for line in result.stdout.splitlines() if line.endswith("  same")]
-    assert len(rows) == len(outputs((project / "dvc.lock").read_text())) == 39
+    assert len(rows) == len(outputs((project / "dvc.lock").read_text()))
+    assert len(rows) == len(outs(*stages()))
     assert "DIFFERENT" not in result.stdout
     assert "Not committed, so not verified:\n M params.yaml\n" in result.stdout
 
@@ -81,16 +84,3 @@ def test_what_is_committed_is_reproduced_and_what_is_made_up_is_found(project):
         "artifacts/models/cnn.safetensors: the committed file is not in the cache, "
         "so how it differs is unknown" in result.stdout
     )
-
-
-@pytest.mark.parametrize(
-    ("name", "committed", "made", "how"),
-    [
-        ("a.txt", b"one\ntwo\n", b"one\nthree\n", ["line 2 is three, committed two"]),
-        ("a.csv", b"x,y\n1,2\n", b"x,y\n1,3\n", ["row 1, y is 3, committed 2"]),
-        ("a.json", b'{"a": 1}', b"{}", ["a is nothing, committed 1"]),
-        ("a.txt", b"one", None, ["was not made"]),
-    ],
-)
-def test_a_difference_is_told_field_by_field(name, committed, made, how):
-    assert list(differences(name, committed, made)) == how

@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors.numpy import load
 from tabulate import tabulate
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SHOWN = 5  # differences of a file that are listed
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from conftest import execute
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from PIL import Image
@@ -13,8 +14,6 @@ from stages import learning_curves, weight_grid
 from stages.core.curves import Point
 from stages.core.figures import DPI, GROUND, Grid, compose, draw_grids, middle, save_figure
 from stages.core.tensors import load_tensors, save_tensors
-
-from conftest import execute
 
 LEFT, TOP = 24, 24 + 36 + 26 + 15  # pixels: margin; margin, title, heading, label
 GAP, LABEL = 4, 15

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import torchvision
 import yaml
+from conftest import ROOT
 from safetensors.numpy import load_file, save
 from torchvision.transforms import functional as TF
 
 from stages import data_efficiency, embed_digits, paths
 from stages.core.alexnet import alexnet
 from stages.core.tensors import load_tensors, new_tensors, save_tensors
-
-from conftest import ROOT
 
 
 @pytest.fixture(scope="module")

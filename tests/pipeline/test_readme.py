@@ -2,7 +2,7 @@
 
 import re
 
-from conftest import ROOT, execute
+from common.project import ROOT, execute
 
 README = (ROOT / "README.md").read_text()
 
@@ -27,7 +27,7 @@ def test_every_fault_that_is_tried_is_a_row_and_nothing_was_lost():
     table = re.findall(
         r"^\| ([^|]*) \| \d+ \| ([^|]*) \|$", (ROOT / "docs/failures.md").read_text(), re.M
     )
-    marks = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    marks = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     tried = re.findall(r'mark\.fault\(\s*"(.*)"', marks)
     assert {fault for fault, _ in table} == set(tried)
     assert {lost for _, lost in table} == {"nothing"}

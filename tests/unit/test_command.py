@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT, execute
 
 from stages.core.files import new_file
-
-from conftest import ROOT, execute
 
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "paths")
 

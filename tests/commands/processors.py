@@ -16,13 +16,11 @@ from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
-import networkx
 import numpy as np
 from dvc.repo import Repo
 
-ROOT = Path(__file__).parent.parent
-SOURCES = ("data/mnist", "data/alexnet")
-MADE_OF_DATA = ("photo.png", "digits.safetensors", "embedded_digits.safetensors")
+from common.graph import commands, downloads, outputs, outs
+from common.project import ROOT
 
 
 class Processor(NamedTuple):
@@ -44,20 +42,13 @@ EMULATED = tuple(
 )
 
 
-def commands() -> list[list[str]]:
-    """The stages' commands after the downloads, each after those whose outputs it reads."""
-    graph = Repo(str(ROOT)).index.graph  # edges lead from a stage to what it depends on
-    order = networkx.lexicographical_topological_sort(graph.reverse(), lambda s: s.addressing)
-    return [stage.cmd.split() for stage in order if "download" not in stage.cmd]
-
-
 def run(processor: Processor, project: Path, params: str, folder: Path) -> Path:
     """Run every stage there, on that processor, with the `project`'s downloads."""
     shutil.copytree(ROOT / "stages", folder / "stages")
     (folder / "params.yaml").write_text(params)
     (folder / "data").mkdir()
     shutil.copy(ROOT / "data/grace_hopper.jpg", folder / "data")
-    for source in SOURCES:
+    for source in outs(*downloads()):
         (folder / source).symlink_to(project / source)
     threads = {f"{library}_NUM_THREADS": str(processor.threads) for library in ("OMP", "MKL")}
     for _, *arguments in commands():
@@ -68,14 +59,6 @@ def run(processor: Processor, project: Path, params: str, folder: Path) -> Path:
         if result.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed:\n{result.stderr}")
     return folder
-
-
-def outputs(folder: Path) -> dict[str, bytes]:
-    """Every file that the stages wrote."""
-    made = [folder / f"data/{name}" for name in MADE_OF_DATA]
-    for place in ("data/sample_images", "artifacts"):
-        made += [path for path in (folder / place).rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in made}
 
 
 def differing_bytes(ours: dict[str, bytes], theirs: dict[str, bytes]) -> dict[str, int]:

@@ -8,13 +8,12 @@ from stages.core.numerics import torch
 
 import numpy as np
 import pytest
+from pages import needs_chromium, opened, serious_faults
 from playwright.sync_api import expect
 
 from stages import paths
 from stages.core.models import CNN, MLP, LogisticRegression
 from stages.core.tensors import load_tensors
-
-from pages import needs_chromium, opened, serious_faults
 
 pytestmark = needs_chromium
 

@@ -10,11 +10,10 @@ from subprocess import DEVNULL
 
 import psutil
 import pytest
+from conftest import ENVIRONMENT, execute
 from PIL import Image
 
 from stages.core import sweep
-
-from conftest import ENVIRONMENT, execute
 
 BASE = ("master", 30, {"mlp": 0.875, "cnn": 0.9})
 

@@ -6,37 +6,25 @@ After each failure there is a clear message, no wrong file is taken for a right 
 
 import os
 import re
-import shutil
 import subprocess
-import time
 from hashlib import md5
 from pathlib import Path
 
 import pytest
 
-from conftest import ENVIRONMENT, copy_pipeline, copy_project, execute
-from test_order import assert_as_committed, start
-from test_sharing import Remote, follow, give, kill, needs_sshd, recipe, serving, sshd
+from common.graph import files_below
+from common.processes import PARTIAL, assert_as_committed, kill, start, stopped_at
+from common.project import CHECK, ENVIRONMENT, copy_pipeline, copy_with, execute
+from common.remotes import Remote, follow, give, needs_sshd, recipe, serving, sshd
 
 MODEL = "artifacts/models/cnn.safetensors"
-
-
-def with_inputs(pipeline: Path, folder: Path, *inputs: str) -> Path:
-    """A project with nothing of data/ and artifacts/ but these."""
-    copy_project(folder)
-    for name in inputs:
-        if (pipeline / name).is_dir():
-            shutil.copytree(pipeline / name, folder / name)
-        else:
-            shutil.copy(pipeline / name, folder / name)
-    return folder
 
 
 def assert_made(project: Path, pipeline: Path, stage: str, **environment: str) -> None:
     """The stage runs, and there is no artifact but right ones."""
     result = execute(project, "dvc", "repro", "--single-item", stage, **environment)
     assert result.returncode == 0, result.stdout + result.stderr
-    made = [path for path in (project / "artifacts").rglob("*") if path.is_file()]
+    made = files_below(project / "artifacts")
     assert len(made) >= 3
     for path in made:
         assert path.read_bytes() == (pipeline / path.relative_to(project)).read_bytes()
@@ -44,25 +32,25 @@ def assert_made(project: Path, pipeline: Path, stage: str, **environment: str) -
 
 @pytest.mark.fault("no space left in the middle of training, or drawing figures")
 @pytest.mark.parametrize(
-    ("stage", "inputs", "begun"),
+    ("stage", "inputs"),
     [
-        ("train@cnn", ["data/digits.safetensors"], "iteration 10 of 93"),
-        ("alexnet_maps", ["data/alexnet", "data/photo.png"], "python -m stages.alexnet_maps"),
+        ("train@cnn", ["data/digits.safetensors"]),
+        pytest.param("alexnet_maps", ["data/alexnet", "data/photo.png"], marks=pytest.mark.slow),
     ],
     ids=["training", "drawing"],
 )
-def test_the_disk_is_full_half_way(pipeline, disk, tmp_path, stage, inputs, begun):
-    """All the rest of the disk is taken while the stage is at work, before it writes."""
+def test_the_disk_is_full_half_way(pipeline, disk, tmp_path, stage, inputs):
+    """All the rest of the disk is taken when the stage is about to write."""
     disk.mount("size=200m")
-    project = with_inputs(pipeline, disk.path / "project", *inputs)
+    project = copy_with(pipeline, disk.path / "project", *inputs)
     log = tmp_path / "log"
     (project / "log").symlink_to(log)
-    process = start(project, "--single-item", stage)
-    while begun not in (log.read_text() if log.exists() else ""):
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.001)
-    filler = disk.fill()
-    assert process.wait() != 0
+    with stopped_at(PARTIAL, tmp_path / "stops") as stops:
+        process = start(project, "--single-item", stage, **stops.environment)
+        stopped = stops.next(process)
+        filler = disk.fill()
+        stopped.resume()
+        assert process.wait() != 0
     filler.unlink()
     assert not list(project.rglob("*.partial"))
     assert re.search(
@@ -71,10 +59,11 @@ def test_the_disk_is_full_half_way(pipeline, disk, tmp_path, stage, inputs, begu
     assert_made(project, pipeline, stage)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("a read-only checkout")
 def test_a_checkout_that_is_read_only(pipeline, disk):
     disk.mount("size=200m")
-    project = with_inputs(pipeline, disk.path / "project", "data/digits.safetensors")
+    project = copy_with(pipeline, disk.path / "project", "data/digits.safetensors")
     disk.mount("ro")
     result = execute(project, "dvc", "repro", "--single-item", "train@cnn")
     assert result.returncode != 0
@@ -88,30 +77,26 @@ def test_a_checkout_that_is_read_only(pipeline, disk):
 @pytest.mark.fault("two `dvc repro` at once, the same stage")
 def test_two_at_once(pipeline, tmp_path):
     """The same stage, neither told to wait for the other: one runs it, the other says who does."""
-    project = with_inputs(pipeline, tmp_path / "project", "data/digits.safetensors")
+    project = copy_with(pipeline, tmp_path / "project", "data/digits.safetensors")
     command = ("dvc", "repro", "--single-item", "train@cnn")
-    both = [
-        subprocess.Popen(
-            command,
-            cwd=project,
-            env=ENVIRONMENT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+    with stopped_at(PARTIAL, tmp_path / "stops") as stops:
+        first = subprocess.Popen(
+            command, cwd=project, env=ENVIRONMENT | stops.environment, stdout=subprocess.DEVNULL
         )
-        for _ in range(2)
-    ]
-    errors = [process.communicate()[1] for process in both]
-    assert sorted(process.returncode for process in both) == [0, 255]
-    [message] = [error for error in errors if "ERROR" in error]
-    assert f"(PID {both[errors.index('')].pid}): " in message or "Unable to acquire lock" in message
-    assert "Traceback" not in message
+        stage = stops.next(first)
+        second = execute(project, *command)
+        stage.resume()
+        assert first.wait() == 0
+    assert second.returncode == 255 and "ERROR" in second.stderr
+    assert f"(PID {first.pid}): " in second.stderr or "Unable to acquire lock" in second.stderr
+    assert "Traceback" not in second.stderr
     assert_made(project, pipeline, "train@cnn")
 
 
 NO_HOME = ("unshare", "--user", "--map-user=12345", "env", "--unset=HOME")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("a user without a home folder")
 @pytest.mark.parametrize(
     ("user", "reason"),
@@ -122,7 +107,7 @@ NO_HOME = ("unshare", "--user", "--map-user=12345", "env", "--unset=HOME")
     ids=["its folder is missing", "not known to the system"],
 )
 def test_a_user_without_a_home(pipeline, tmp_path, user, reason):
-    project = with_inputs(pipeline, tmp_path, "data/alexnet", "data/photo.png")
+    project = copy_with(pipeline, tmp_path, "data/alexnet", "data/photo.png")
     result = execute(project, *user, "python", "-m", "stages.download_mnist")
     assert result.returncode == 1
     [message] = result.stderr.splitlines()
@@ -157,7 +142,7 @@ def test_a_corrupted_file_in_the_cache_is_found(project, pipeline):
     execute(project, "dvc", "checkout").check_returncode()
     assert (project / MODEL).read_bytes() != model
     assert "up to date" in execute(project, "dvc", "status").stdout
-    result = execute(project, "python", "-m", "stages.core.cache")
+    result = execute(project, *CHECK)
     assert result.returncode == 1
     digest = md5(model).hexdigest()
     assert result.stdout.splitlines() == [
@@ -166,10 +151,11 @@ def test_a_corrupted_file_in_the_cache_is_found(project, pipeline):
     ]
     assert "`dvc repro` or `dvc pull` brings it back" in result.stderr
     assert_as_committed(project, pipeline)
-    result = execute(project, "python", "-m", "stages.core.cache")
+    result = execute(project, *CHECK)
     assert result.stdout == "Everything has the digest that it should have.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("a wrong bit on the remote")
 def test_a_corrupted_file_on_the_remote_is_not_taken(pipeline, tmp_path):
     """With `verify`, as the page on sharing has it."""
@@ -182,6 +168,7 @@ def test_a_corrupted_file_on_the_remote_is_not_taken(pipeline, tmp_path):
     assert_as_committed(tmp_path / "lesson", pipeline)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("the remote gone half-way through a push")
 @needs_sshd
 def test_the_remote_is_gone_half_way_through_a_push(pipeline, tmp_path):
@@ -195,21 +182,23 @@ def test_the_remote_is_gone_half_way_through_a_push(pipeline, tmp_path):
         return {name: p.read_bytes() for name, p in files.items() if p.suffix != ".tmp"}
 
     expected = {str(path.relative_to(cached)): path.read_bytes() for path in cached.glob("*/*")}
-    with serving(port, *command) as server:
+    with (
+        serving(port, *command) as server,
+        stopped_at(r"/cache/files/md5/", tmp_path / "stops", command=" push$", nth=30) as stops,
+    ):
         for block in (remote.commands(), *recipe("Then")):
             follow(giver, block, **remote.environment)
-        environment = ENVIRONMENT | remote.environment
+        environment = ENVIRONMENT | remote.environment | stops.environment
         push = subprocess.Popen(
             ("dvc", "push"), cwd=giver, env=environment, stderr=subprocess.PIPE, text=True
         )
-        while len(list(pushed.glob("*/*"))) < 10:
-            assert push.poll() is None
-            time.sleep(0.001)
+        stopped = stops.next(push)
         kill(server)
+        stopped.resume()
         message = push.communicate()[1]
     assert push.returncode != 0 and "ERROR: " in message and "Traceback" not in message
     before = there()
-    assert len(before) < len(expected) and before.items() <= expected.items()
+    assert 0 < len(before) < len(expected) and before.items() <= expected.items()
     with serving(port, *command):
         follow(giver, "dvc push", **remote.environment)
     assert there() == expected

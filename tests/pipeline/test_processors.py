@@ -6,10 +6,11 @@ import sys
 import pytest
 import yaml
 
-from stages.paths import MODELS
-
-from conftest import ROOT, execute
-from processors import EMULATED, HERE, commands, differing_bytes, outputs, run_all
+from commands.processors import EMULATED, HERE, differing_bytes, run_all
+from common import parameters
+from common.graph import outputs
+from common.parameters import MODELS, of_model
+from common.project import ROOT, execute
 
 QEMU = shutil.which("qemu-x86_64")
 needs_qemu = pytest.mark.skipif(QEMU is None, reason="no qemu-x86_64: install qemu-user")
@@ -17,21 +18,23 @@ needs_qemu = pytest.mark.skipif(QEMU is None, reason="no qemu-x86_64: install qe
 
 def small_params():
     """Few images and a small photograph: an emulated processor is some fifty times slower."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = parameters.read()
     params["digits"] = {"train": 128, "val": 32, "test": 32}
     for model in MODELS:
-        params["train"][model] |= {"epochs": 1}
+        of_model(params, model)["epochs"] = 1
     params["photo"]["size"] = 127
     params["images"]["size"] = 63
     return yaml.safe_dump(params)
 
 
+@pytest.mark.slow
 def test_threads_and_cores_make_no_difference(pipeline, tmp_path):
     one, all_of_them = run_all(HERE, pipeline, small_params(), tmp_path)
-    assert len(one) == len(outputs(pipeline)) and len(commands()) == 21
+    assert one.keys() == outputs(pipeline).keys()
     assert differing_bytes(one, all_of_them) == {}
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_processors_make_no_difference(pipeline, tmp_path):
     here, *emulated = run_all((HERE[1], *EMULATED), pipeline, small_params(), tmp_path)
@@ -39,6 +42,7 @@ def test_processors_make_no_difference(pipeline, tmp_path):
         assert differing_bytes(here, files) == {}, processor.name
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_a_processor_without_avx2_works_and_says_so_once(pipeline, tmp_path):
     (tmp_path / "stages").symlink_to(ROOT / "stages")
@@ -48,16 +52,3 @@ def test_a_processor_without_avx2_works_and_says_so_once(pipeline, tmp_path):
     assert result.returncode == 0
     lines = [line for line in result.stderr.splitlines() if "TCG doesn't support" not in line]
     assert lines == ["warning: not an x86-64 processor with AVX2: outputs may differ from dvc.lock"]
-
-
-def test_another_architecture_says_so_once():
-    code = "import platform; platform.machine = lambda: 'aarch64'; import stages.core.training"
-    result = execute(ROOT, sys.executable, "-c", code)
-    assert result.returncode == 0
-    assert result.stderr.count("outputs may differ from dvc.lock") == 1
-
-
-def test_bytes_that_differ_are_counted():
-    ours = {"a": b"12345", "b": b"12345", "c": b"12"}
-    assert differing_bytes(ours, ours) == {}
-    assert differing_bytes(ours, {"a": b"12345", "b": b"x2y4"}) == {"b": 3, "c": 2}

@@ -5,12 +5,9 @@ from collections import defaultdict
 
 import pytest
 
-from conftest import execute
-from test_pipeline import change, ran
-
-CHANGED = {"train@mlp", "train@cnn", "report"} | {
-    f"{stage}@{model}" for stage in ("learning_curves", "weight_grid") for model in ("mlp", "cnn")
-}
+from common.graph import downstream
+from common.parameters import change_model, of_model, section
+from common.project import execute, ran
 
 
 def metrics(project, model):
@@ -29,15 +26,15 @@ def git(project, *command):
 
 def test_a_walk_through_changes(project, tmp_path):
     before = {model: metrics(project, model) for model in ("mlp", "cnn", "logistic")}
-    change(project, "train.mlp", num_hidden=20)
-    change(project, "train.cnn", epochs=1)
-    assert ran(execute(project, "dvc", "repro")) == CHANGED
+    change_model(project, "mlp", num_hidden=20)
+    change_model(project, "cnn", epochs=1)
+    assert ran(execute(project, "dvc", "repro")) == downstream("train@mlp", "train@cnn")
     after = {model: metrics(project, model) for model in before}
 
     assert as_json(project, "params", "diff") == {
         "params.yaml": {
-            "train.mlp.num_hidden": {"old": 30, "new": 20, "diff": -10},
-            "train.cnn.epochs": {"old": 3, "new": 1, "diff": -2},
+            f"{section('mlp')}.num_hidden": {"old": 30, "new": 20, "diff": -10},
+            f"{section('cnn')}.epochs": {"old": 3, "new": 1, "diff": -2},
         }
     }
     shown = as_json(project, "metrics", "diff")
@@ -72,7 +69,7 @@ def test_a_walk_through_changes(project, tmp_path):
     execute(project, "dvc", "checkout").check_returncode()
     assert {model: metrics(project, model) for model in before} == after
 
-    tried = ("dvc", "exp", "run", "-n", "tried", "-S", "train.mlp.num_hidden=25")
+    tried = ("dvc", "exp", "run", "-n", "tried", "-S", f"{section('mlp')}.num_hidden=25")
     execute(project, *tried).check_returncode()
     result = metrics(project, "mlp")
     assert result["num_parameters"] == 795 * 25 + 10
@@ -82,7 +79,7 @@ def test_a_walk_through_changes(project, tmp_path):
     [[experiment]] = [found["revs"] for found in commit["experiments"]]
     assert experiment["name"] == "tried"
     data = experiment["data"]
-    assert data["params"]["params.yaml"]["data"]["train"]["mlp"]["num_hidden"] == 25
+    assert of_model(data["params"]["params.yaml"]["data"], "mlp")["num_hidden"] == 25
     assert data["metrics"]["artifacts/metrics/mlp.json"]["data"] == result
     assert metrics(project, "mlp") == after["mlp"]
     execute(project, "dvc", "exp", "apply", "tried").check_returncode()

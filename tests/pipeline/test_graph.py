@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dvc.repo import Repo
 from PIL import Image
 from safetensors import safe_open
 
-from conftest import ROOT, execute
-
-STAGES = sorted(stage.addressing for stage in Repo(str(ROOT)).index.stages)
+from common import parameters
+from common.graph import downstream, files_below, outs, stages
+from common.parameters import MODELS, change, change_model, section
+from common.project import LOCK, ROOT, execute, ran
 
 # Runs a stage as `python -m` does, and prints every file that Python opened for it.
 WATCHED = """
@@ -33,59 +33,8 @@ finally:
 """
 
 
-def stage_of(address):
-    [stage] = [stage for stage in Repo(str(ROOT)).index.stages if stage.addressing == address]
-    return stage
-
-
-def ran(result):
-    """The addresses of the stages that a `dvc repro` ran."""
-    assert result.returncode == 0, result.stdout + result.stderr
-    return {
-        line.split("'")[1]
-        for line in result.stdout.splitlines()
-        if line.startswith("Running stage ")
-    }
-
-
-def change(folder, section, **values):
-    """Change a section of params.yaml (dots lead downwards)."""
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    place = params
-    for key in section.split("."):
-        place = place[key]
-    place |= values
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-
-
-def files_below(path):
-    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-
-
-def test_the_graph_has_the_stages_of_the_lesson():
-    single = {
-        "download_mnist",
-        "download_alexnet",
-        "prepare_photo",
-        "split_digits",
-        "convolve",
-        "alexnet_maps",
-        "embed_digits",
-        "data_efficiency",
-        "sample_images",
-        "embed_images",
-        "report",
-    }
-    per_model = {
-        f"{name}@{model}"
-        for name in ("train", "learning_curves", "weight_grid")
-        for model in ("logistic", "mlp", "cnn", "probe")
-    }
-    assert set(STAGES) == single | per_model
-
-
 def test_the_committed_lock_is_current(pipeline):
-    assert (pipeline / "dvc.lock").read_bytes() == (ROOT / "dvc.lock").read_bytes()
+    assert (pipeline / "dvc.lock").read_bytes() == LOCK
     assert execute(pipeline, "git", "status", "--porcelain").stdout == ""
 
 
@@ -94,11 +43,11 @@ def test_nothing_to_do(project):
     assert "up to date" in execute(project, "dvc", "status").stdout
 
 
-@pytest.mark.parametrize("address", STAGES)
+@pytest.mark.parametrize("address", stages())
 def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
     """In a folder with its declared files and parameters alone, so that no other can matter, it
     makes the same outputs; it opens every module that it declares, and nothing else of ours."""
-    stage = stage_of(address)
+    stage = stages()[address]
     files, sections = [], []
     for dep in stage.deps:
         if hasattr(dep, "params"):
@@ -113,15 +62,15 @@ def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
         else:
             shutil.copy(pipeline / name, target)
     if sections:
-        params = yaml.safe_load((pipeline / "params.yaml").read_text())
+        params = parameters.read(pipeline)
         kept = {}
-        for section in sections:
-            first, *rest = section.split(".")
+        for name in sections:
+            first, *rest = name.split(".")
             if rest:
                 kept.setdefault(first, {})[rest[0]] = params[first][rest[0]]
             else:
                 kept[first] = params[first]
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
+        parameters.write(kept, tmp_path)
 
     python, dash_m, module, *arguments = stage.cmd.split()
     assert (python, dash_m) == ("python", "-m")
@@ -135,8 +84,7 @@ def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
 
     made = set(map(str, files_below(tmp_path)))
     given = {str(path) for name in files for path in files_below(tmp_path / name)}
-    outputs = [Path(out.fs_path).relative_to(ROOT) for out in stage.outs]
-    expected = [path for out in outputs for path in files_below(pipeline / out)]
+    expected = [path for out in outs(address) for path in files_below(pipeline / out)]
     for path in expected:
         copy = tmp_path / path.relative_to(pipeline)
         assert copy.read_bytes() == path.read_bytes(), copy
@@ -145,64 +93,58 @@ def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
     }
 
 
-def test_more_hidden_units_concern_the_mlp_alone(project):
-    change(project, "train.mlp", num_hidden=12)
-    assert ran(execute(project, "dvc", "repro")) == {
-        "train@mlp",
-        "learning_curves@mlp",
-        "weight_grid@mlp",
-        "report",
-    }
-    metrics = json.loads((project / "artifacts/metrics/mlp.json").read_text())
-    assert metrics["num_parameters"] == 795 * 12 + 10
+def test_more_hidden_units_concern_the_mlp_alone_and_going_back_runs_nothing(project, tmp_path):
+    """What was tried before is taken from the run-cache, metrics and curves too."""
+    metrics = project / "artifacts/metrics/mlp.json"
+    before = metrics.read_bytes()
+    change_model(project, "mlp", num_hidden=12)
+    assert ran(execute(project, "dvc", "repro")) == downstream("train@mlp")
+    changed = json.loads(metrics.read_text())
+    assert changed["num_parameters"] == 795 * 12 + 10
     diff = json.loads(execute(project, "dvc", "metrics", "diff", "--json").stdout)
-    [(path, changed)] = diff.items()
+    [(path, values)] = diff.items()
     assert path == "artifacts/metrics/mlp.json"
-    assert changed["num_parameters"] == {"old": 23860, "new": 9550, "diff": -14310}
+    assert values["num_parameters"] == {"old": 23860, "new": 9550, "diff": -14310}
     params = json.loads(execute(project, "dvc", "params", "diff", "--json").stdout)
     change_of_units = {"old": 30, "new": 12, "diff": -18}
-    assert params == {"params.yaml": {"train.mlp.num_hidden": change_of_units}}
+    assert params == {"params.yaml": {f"{section('mlp')}.num_hidden": change_of_units}}
+
+    execute(project, "dvc", "plots", "diff", "-o", str(tmp_path / "plots")).check_returncode()
+    page = (tmp_path / "plots/index.html").read_text()
+    for revision in ("HEAD", "workspace"):  # pictures side by side
+        assert f"{revision}_artifacts_figures_mlp_weights.png" in page
+
+    change_model(project, "mlp", num_hidden=30)
+    assert ran(execute(project, "dvc", "repro")) == set()
+    assert metrics.read_bytes() == before
+    assert (project / "dvc.lock").read_bytes() == LOCK
 
 
 def test_another_photograph_trains_nothing_and_downloads_nothing(project):
     shutil.copy(project / "artifacts/alexnet/filters.png", project / "own.png")
     change(project, "photo", path="own.png")
-    assert ran(execute(project, "dvc", "repro")) == {
-        "prepare_photo",
-        "convolve",
-        "alexnet_maps",
-        "report",
-    }
+    photograph = downstream("prepare_photo")
+    assert ran(execute(project, "dvc", "repro")) == photograph
+    assert not [name for name in photograph if name.startswith(("train", "download"))]
     shutil.copy(project / "artifacts/alexnet/conv1.png", project / "own.png")
-    assert "prepare_photo" in ran(execute(project, "dvc", "repro"))  # other bytes, same name
-
-
-def test_going_back_runs_nothing(project):
-    """What was tried before is taken from the run-cache, metrics and curves too."""
-    before = (project / "artifacts/metrics/mlp.json").read_bytes()
-    change(project, "train.mlp", num_hidden=12)
-    execute(project, "dvc", "repro").check_returncode()
-    assert (project / "artifacts/metrics/mlp.json").read_bytes() != before
-    change(project, "train.mlp", num_hidden=30)
-    assert ran(execute(project, "dvc", "repro")) == set()
-    assert (project / "artifacts/metrics/mlp.json").read_bytes() == before
-    assert (project / "dvc.lock").read_bytes() == (ROOT / "dvc.lock").read_bytes()
+    other_bytes_of_the_same_name = execute(project, "dvc", "repro", "prepare_photo")
+    assert ran(other_bytes_of_the_same_name) == {"prepare_photo"}
 
 
 def test_wrong_parameters_stop_the_pipeline_and_lose_nothing(project):
     before = (project / "artifacts/metrics/mlp.json").read_bytes()
-    change(project, "train.mlp", num_hidden=-1)
+    change_model(project, "mlp", num_hidden=-1)
     result = execute(project, "dvc", "repro")
     assert result.returncode != 0
     assert (
-        "error: params.yaml: train.mlp.num_hidden is -1; it should be greater than or equal to 1\n"
-        in result.stderr
+        f"error: params.yaml: {section('mlp')}.num_hidden is -1; "
+        "it should be greater than or equal to 1\n" in result.stderr
     )
     assert "Traceback" not in result.stderr
-    change(project, "train.mlp", num_hidden=30)
+    change_model(project, "mlp", num_hidden=30)
     assert ran(execute(project, "dvc", "repro")) == set()
     assert (project / "artifacts/metrics/mlp.json").read_bytes() == before
-    assert (project / "dvc.lock").read_bytes() == (ROOT / "dvc.lock").read_bytes()
+    assert (project / "dvc.lock").read_bytes() == LOCK
 
 
 def test_metrics_are_one_table(project):
@@ -216,7 +158,7 @@ def test_metrics_are_one_table(project):
         "val_accuracy",
     ]
     assert [row.split()[0] for row in rows] == [
-        f"artifacts/metrics/{model}.json" for model in ("logistic", "mlp", "cnn", "probe")
+        f"artifacts/metrics/{model}.json" for model in MODELS
     ]
 
 
@@ -227,20 +169,12 @@ def test_plots_set_the_models_over_one_another_and_show_every_figure(project, tm
     for name in ("loss", "validation accuracy", "training accuracy"):
         [plot] = plots[name]
         content = json.dumps(plot)
-        for model in ("logistic", "mlp", "cnn", "probe"):
+        for model in MODELS:
             assert f"{model}.csv" in content
     figures = {str(p.relative_to(project)) for p in (project / "artifacts").rglob("*.png")}
     assert figures == {name for name in plots if name.endswith(".png")}
-    assert len(plots) == len(figures) + 4
-
-
-def test_plots_diff_sets_pictures_side_by_side(project, tmp_path):
-    change(project, "train.mlp", num_hidden=12)
-    execute(project, "dvc", "repro")
-    execute(project, "dvc", "plots", "diff", "-o", str(tmp_path / "plots")).check_returncode()
-    page = (tmp_path / "plots/index.html").read_text()
-    for revision in ("HEAD", "workspace"):
-        assert f"{revision}_artifacts_figures_mlp_weights.png" in page
+    drawn_by_dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    assert len(plots) == len(figures) + sum(isinstance(plot, dict) for plot in drawn_by_dvc)
 
 
 def test_no_output_names_this_machine(pipeline):
@@ -273,21 +207,7 @@ def test_the_run_cache_tells_all_parameters_apart():
             assert not {"size", "nfiles"} & set(keys(values)), name
 
 
-def test_stages_import_what_they_use(pipeline):
-    """Importing torch, torchvision or matplotlib takes a second; it is for those who draw on it."""
-    code = "import sys, {}; print(*{{'torch', 'torchvision', 'matplotlib'}} & sys.modules.keys())"
-    uses = {"numerics": "torch", "alexnet": "torchvision", "figures": "matplotlib"}
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    for name, stage in stages.items():
-        deps = stage.get("do", stage)["deps"]
-        core = {Path(dep).stem for dep in deps if dep.startswith("stages/core/")}
-        expected = {package for module, package in uses.items() if module in core}
-        if name.startswith("download"):
-            expected = set()  # only when it comes to torchvision's own sources
-        result = execute(ROOT, "python", "-c", code.format(f"stages.{name}"))
-        assert set(result.stdout.split()) == expected, name
-
-
+@pytest.mark.slow
 def test_onednn_computes_by_the_kernel_that_needs_no_cache(project):
     """The stages that may use it use it, and whatever it computes has one order of adding up."""
     used = set()

@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from conftest import ROOT
+from pages import Reader
 from PIL import Image
 
 from stages import paths, report
 from stages.core.chart import Chart, Line, ticks
 from stages.core.page import picture, tiled
 from stages.core.tensors import load_tensors, save_tensors
-
-from conftest import ROOT
-from pages import Reader
 
 TITLES = {
     "logistic": "Logistic regression",

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parent.parent / "docs/failures.md"
+from common.project import ROOT
+
+PAGE = ROOT / "docs/failures.md"
 HEADER = ("fault", "tried", "what was lost")
 
 

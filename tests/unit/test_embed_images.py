@@ -15,13 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import torchvision
 import yaml
+from conftest import ROOT
 from PIL import Image
 from torchvision.transforms import functional as TF
 
 from stages import embed_images, paths
 from stages.core.tensors import load_tensors
-
-from conftest import ROOT
 
 RED, GREEN = (200, 30, 40), (20, 160, 60)
 

@@ -9,11 +9,15 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
+from safetensors.numpy import load_file
 
-from stages.core.compare import Run, changes, metric_rows, tiles, weight_grids
+from stages import paths
 
-from conftest import ENVIRONMENT, copy_pipeline, execute
-from pages import Reader, needs_chromium, opened, serious_faults
+from common import parameters
+from common.pages import Reader, needs_chromium, opened, serious_faults
+from common.parameters import MODELS, SNAPSHOTS, section
+from common.project import COMPARE, ENVIRONMENT, ROOT, copy_pipeline, execute
 
 WINDOWS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
 PAGE = "artifacts/compare.html"
@@ -23,7 +27,7 @@ def compare(folder, *revisions, **environment):
     """Run the command without a display, unless the environment given has one."""
     kept = {name: value for name, value in ENVIRONMENT.items() if name not in WINDOWS}
     return subprocess.run(
-        (sys.executable, "-m", "stages.core.compare", PAGE, *revisions),
+        (sys.executable, *COMPARE[1:], PAGE, *revisions),
         cwd=folder,
         env=kept | environment,
         capture_output=True,
@@ -32,18 +36,36 @@ def compare(folder, *revisions, **environment):
 
 
 @pytest.fixture(scope="module")
-def tried(pipeline, tmp_path_factory):
+def tried(pipeline, made_once, tmp_path_factory):
     """A project with the experiments `few`, of fewer hidden units, and `fast`, of a larger learning
     rate; with no outputs but in the cache, so that whatever is there later was made later."""
-    folder = copy_pipeline(pipeline, tmp_path_factory.mktemp("tried") / "project")
-    for name, change in (
-        ("few", "train.mlp.num_hidden=12"),
-        ("fast", "train.mlp.learning_rate=0.01"),
-    ):
-        execute(folder, "dvc", "exp", "run", "-n", name, "-S", change).check_returncode()
-        execute(folder, "git", "checkout", "params.yaml", "dvc.lock").check_returncode()
-    shutil.rmtree(folder / "artifacts")
-    return folder
+
+    def make(folder):
+        copy_pipeline(pipeline, folder)
+        for name, change in (
+            ("few", f"{section('mlp')}.num_hidden=12"),
+            ("fast", f"{section('mlp')}.learning_rate=0.01"),
+        ):
+            execute(folder, "dvc", "exp", "run", "-n", name, "-S", change).check_returncode()
+            execute(folder, "git", "checkout", "params.yaml", "dvc.lock").check_returncode()
+        shutil.rmtree(folder / "artifacts")
+
+    made = made_once("experiments", make)
+    return copy_pipeline(made, tmp_path_factory.mktemp("tried") / "project")
+
+
+def num_curves():
+    """All that dvc.yaml has plotted over an x."""
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    places = [about["y"] for plot in plots if isinstance(plot, dict) for about in plot.values()]
+    names = [name for place in places for name in place.values()]
+    return sum(1 if isinstance(name, str) else len(name) for name in names)
+
+
+@pytest.fixture(scope="module")
+def num_weights(pipeline):
+    files = [load_file(pipeline / paths.weights(model)) for model in MODELS]
+    return sum(name.endswith(".weight") for file in files for name in file)
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +89,15 @@ def test_parameters_and_metrics_are_dvc_s(tried, few):
     read = Reader(few.read_text())
     assert read.tables["Those that differ"] == [
         ["Parameter", "HEAD", "few"],
-        ["train.mlp.num_hidden", "30", "12"],
+        [f"{section('mlp')}.num_hidden", "30", "12"],
     ]
     [table] = [rows for caption, rows in read.tables.items() if caption.startswith("All of them")]
     assert table[0] == ["File", "Metric", "HEAD", "few", "Difference"]
-    assert len(table) == 1 + 4 * 5
     found = {row[1]: row[2:] for row in table if row[0] == "artifacts/metrics/mlp.json"}
     for name, change in shown(tried, "few").items():
         expected = [f"{change[key]:.6g}" for key in ("old", "new")]
         assert found[name] == [*expected, f"{change['diff']:+.6g}".replace("-", "−")]
+    assert len(table) == 1 + len(MODELS) * len(found)
     assert found["num_parameters"] == ["23860", "9550", "−14310"]
     others = [row for row in table[1:] if row[0] != "artifacts/metrics/mlp.json"]
     assert all(row[2] == row[3] and row[4] == "0" for row in others)
@@ -86,20 +108,20 @@ def test_curves_that_differ_lie_over_one_another(tried, few):
     figures = [caption for caption in Reader(page).figures if "curves/mlp.csv" in caption]
     assert [caption.split()[0] for caption in figures] == ["loss", "val_accuracy", "train_accuracy"]
     assert page.count('class="line line-1" d="M') == 2 * 3  # in the chart and its legend
-    assert "11 of 14 curves" in page
+    assert f"{num_curves() - 3} of {num_curves()} curves" in page
 
 
 @needs_chromium
 @pytest.mark.parametrize("width", [360, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_works_in_a_browser(browser, few, width, scheme):
+def test_the_page_works_in_a_browser(browser, few, num_weights, width, scheme):
     with opened(browser, few, width, color_scheme=scheme) as page:
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert serious_faults(page) == []
         captions = page.locator('[data-grid="0"] figcaption').all_inner_texts()
         assert captions == ["HEAD: 30 × 784", "few: 12 × 784"]
         assert page.get_by_text("The shapes differ, 30 × 784 and 12 × 784").is_visible()
-        assert "5 of 7 weights" in page.content()
+        assert f"{num_weights - 2} of {num_weights} weights" in page.content()
 
 
 @needs_chromium
@@ -140,19 +162,20 @@ def test_weights_of_the_same_shape_have_a_difference(browser, tried):
                 assert ((place[..., 0] > place[..., 2]) == (tile > 0))[strong].all()
 
 
-def test_the_workspace_is_the_other_run_when_none_is_named(project):
-    params = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(params.replace("snapshots: 16", "snapshots: 3"))
+def test_the_workspace_is_the_other_run_when_none_is_named(project, num_weights):
+    params = parameters.read(project)
+    parameters.set_value(params, SNAPSHOTS, 3)
+    parameters.write(params, project)
     metrics = project / "artifacts/metrics/cnn.json"
     metrics.write_text(metrics.read_text().replace("0.9014", "0.5"))
     assert compare(project, "HEAD").returncode == 0
     read = Reader((project / PAGE).read_text())
-    assert read.tables["Those that differ"][1:] == [["train.snapshots", "16", "3"]]
+    assert read.tables["Those that differ"][1:] == [[SNAPSHOTS, "16", "3"]]
     [table] = [rows for caption, rows in read.tables.items() if caption.startswith("All of them")]
     changed = [row[1:] for row in table[1:] if row[4] != "0"]
     assert changed == [["test_accuracy", "0.9014", "0.5", "−0.4014"]]
-    for same in ("14 of 14 curves", "7 of 7 weights"):
-        assert same in (project / PAGE).read_text()
+    for same, what in ((num_curves(), "curves"), (num_weights, "weights")):
+        assert f"{same} of {same} {what}" in (project / PAGE).read_text()
 
     curve = project / "artifacts/curves/cnn.csv"
     curve.write_text(curve.read_text().replace("iteration,loss", "iteration,lost"))
@@ -175,7 +198,7 @@ def test_what_cannot_be_read_is_one_line(tried, tmp_path):
     result = compare(elsewhere, "HEAD")
     assert result.returncode == 1
     assert result.stderr == (
-        "error: HEAD: artifacts/metrics/logistic.json: it is neither in the cache nor in a remote; "
+        f"error: HEAD: {paths.metrics(MODELS[0])}: it is neither in the cache nor in a remote; "
         "`dvc repro` would make it again\n"
     )
     shutil.rmtree(elsewhere / ".git")
@@ -205,35 +228,5 @@ def test_make_names_both_runs(tried):
         )
 
     printed = commands("REV=exp-a", "AND=exp-b").stdout.splitlines()
-    assert printed[-1].split()[2:] == ["stages.core.compare", PAGE, "exp-a", "exp-b"]
+    assert printed[-1].split()[2:] == [COMPARE[-1], PAGE, "exp-a", "exp-b"]
     assert "make compare needs a revision" in commands().stderr
-
-
-def run(**changes):
-    return Run(**({"params": {}, "metrics": {}, "curves": {}, "weights": {}} | changes))
-
-
-def test_what_one_run_lacks_is_shown_without_a_difference():
-    a = run(metrics={("m", "x"): 1, ("m", "old"): 2}, weights={("w", "w.weight"): np.ones((2, 3))})
-    b = run(metrics={("m", "x"): 1.5, ("m", "new"): "good"})
-    assert metric_rows(a, b) == [
-        ("m", "x", 1, 1.5, 0.5),
-        ("m", "old", 2, None, None),
-        ("m", "new", None, "good", None),
-    ]
-    [grid], same = weight_grids(a, b)
-    assert grid["shapes"] == [(2, 3), None] and grid["tiles"][1] is None and same == 0
-    assert changes({"p": 1, "q": 2}, {"p": 1, "q": 3, "r": 4}) == [("q", 2, 3), ("r", None, 4)]
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((10, 784), (10, 28, 28)),
-        ((1024, 784), (64, 28, 28)),
-        ((8, 4, 3, 3), (32, 3, 3)),
-        ((10, 30), (1, 10, 30)),
-    ],
-)
-def test_weights_become_tiles(shape, expected):
-    assert tiles(np.zeros(shape, np.float32)).shape == expected
