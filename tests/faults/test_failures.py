@@ -7,6 +7,7 @@ After each failure there is a clear message, no wrong file is taken for a right 
 import os
 import re
 import subprocess
+import sys
 from hashlib import md5
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from common.graph import files_below
 from common.processes import PARTIAL, assert_as_committed, kill, start, stopped_at
-from common.project import CHECK, ENVIRONMENT, copy_pipeline, copy_with, execute
+from common.project import CHECK, ENVIRONMENT, ROOT, copy_pipeline, copy_with, execute
 from common.remotes import Remote, follow, give, needs_sshd, recipe, serving, sshd
 
 MODEL = "artifacts/models/cnn.safetensors"
@@ -202,3 +203,17 @@ def test_the_remote_is_gone_half_way_through_a_push(pipeline, tmp_path):
     with serving(port, *command):
         follow(giver, "dvc push", **remote.environment)
     assert there() == expected
+
+
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=2m tmpfs "$1" && cp -r stages params.yaml "$1" && cd "$1" && mkdir data &&
+ln -s "$2" data/mnist && exec "$3" -m stages.split_digits
+"""
+
+
+def test_a_full_disk_is_named(downloads, tmp_path):
+    """The digits need 10 MB, and the disk, in a mount namespace of its own, has 2 MB."""
+    unshare = ("unshare", "--mount", "--map-root-user", "sh", "-c", ON_A_SMALL_DISK, "sh")
+    result = execute(ROOT, *unshare, str(tmp_path), str(downloads / "data/mnist"), sys.executable)
+    assert result.returncode == 1
+    assert result.stderr == "error: data/digits.safetensors: No space left on device\n"

@@ -15,9 +15,7 @@ from stages.core.numerics import torch  # noqa: F401  before any stage imports i
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from fuzz import is_read, readers
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load_file
@@ -37,6 +35,9 @@ from stages.core.download import SourceError
 from stages.core.errors import InputError
 from stages.core.idx import read_idx
 from stages.core.tensors import load_tensors, save_tensors
+
+from commands.fuzz import is_read, readers
+from common.project import ROOT
 
 READERS = readers()
 TERABYTE = 2**40
@@ -303,7 +304,13 @@ def test_whatever_a_file_holds_it_is_read_or_refused_in_one_line(tmp_path, name)
     places = st.integers(0, len(reader.whole))
     piece = st.one_of(st.binary(max_size=8), st.sampled_from([b"\0" * 8, b"\xff" * 8]))
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @settings(
+        max_examples=300,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(st.lists(st.tuples(places, places, piece), max_size=4), places)
     def check(changes, end):
         content = reader.whole

@@ -1,6 +1,5 @@
 """The page as a file: whole, of one piece, and every number in it an artifact's."""
 
-import csv
 import hashlib
 import json
 import shutil
@@ -8,22 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from conftest import ROOT
-from pages import Reader
-from PIL import Image
 
 from stages import paths, report
-from stages.core.chart import Chart, Line, ticks
-from stages.core.page import picture, tiled
 from stages.core.tensors import load_tensors, save_tensors
 
-TITLES = {
-    "logistic": "Logistic regression",
-    "mlp": "MLP",
-    "cnn": "CNN",
-    "probe": "Logistic regression on features",
-}
+from common import parameters
+from common.artifacts import rows_of
+from common.pages import Reader
+from common.parameters import SNAPSHOTS, section, value
+from common.project import ROOT
+
+TITLES = paths.MODELS
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +28,6 @@ def page(pipeline):
 @pytest.fixture(scope="module")
 def read(page):
     return Reader(page)
-
-
-def rows_of(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 def percent(share):
@@ -144,13 +133,10 @@ def test_what_features_make_easier_is_said_in_the_measured_numbers(pipeline, pag
 
 def test_parameters_and_digests_are_those_of_the_run(pipeline, read):
     _, *rows = read.tables["Parameter"]
-    params = yaml.safe_load((pipeline / "params.yaml").read_text())
-    for name, value in rows:
-        place = params
-        for key in name.split("."):
-            place = place[key]
-        assert value == str(place), name
-    assert {"train.snapshots", "train.mlp.num_hidden", "embed.size"} < {name for name, _ in rows}
+    params = parameters.read(pipeline)
+    for name, shown in rows:
+        assert shown == str(value(params, name)), name
+    assert {SNAPSHOTS, f"{section('mlp')}.num_hidden", "embed.size"} < {name for name, _ in rows}
     _, *rows = read.tables["File"]
     for name, digest in rows:
         assert hashlib.sha256((pipeline / name).read_bytes()).hexdigest() == digest
@@ -231,49 +217,7 @@ def test_what_is_missing_or_broken_is_one_line(inputs, failure):
 
 
 def test_a_missing_parameter_is_named(inputs, failure):
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = parameters.read(Path())
     del params["data_efficiency"]
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    parameters.write(params)
     assert failure(report) == "params.yaml: data_efficiency is missing"
-
-
-@pytest.mark.parametrize(
-    ("largest", "expected"),
-    [
-        (1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (93, [0, 20, 40, 60, 80]),
-        (2.35, [0, 0.5, 1, 1.5, 2]),
-        (0.003, [0, 0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003]),
-        (7e9, [0, 2e9, 4e9, 6e9]),
-    ],
-)
-def test_ticks_are_round(largest, expected):
-    assert ticks(largest) == pytest.approx(expected)
-
-
-def test_a_long_line_is_thinned_and_keeps_its_ends():
-    line = Line("loss", [(x, 1.0) for x in range(1, 12_346)])
-    chart = Chart([line], "x", "y")
-    places = chart.path(line).removeprefix("M").split("L")
-    assert len(places) <= 502
-    assert places[0] == f"{chart.place(1, 1)[0]},34.0" and places[-1] == "546.0,34.0"
-
-
-def test_tiles_have_their_places():
-    tiles = np.arange(5, dtype=np.uint8).repeat(6).reshape(5, 2, 3)
-    expected = np.full((5, 11), 9, np.uint8)
-    for index, (top, left) in enumerate([(0, 0), (0, 4), (0, 8), (3, 0), (3, 4)]):
-        expected[top : top + 2, left : left + 3] = index
-    assert np.array_equal(tiled(tiles, columns=3, ground=9), expected)
-
-
-def test_grey_pictures_keep_black_white_and_the_order(tmp_path):
-    greys = np.arange(256, dtype=np.uint8)[None]
-    import base64
-    import io
-
-    found = picture(Image.fromarray(greys))
-    content = base64.b64decode(found.uri.removeprefix("data:image/png;base64,"))
-    kept = np.asarray(Image.open(io.BytesIO(content)))[0].astype(int)
-    assert (kept[0], kept[-1]) == (0, 255)
-    assert np.abs(kept - greys[0]).max() <= 4 and (np.diff(kept) >= 0).all()

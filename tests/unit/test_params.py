@@ -9,7 +9,10 @@ from stages import split_digits, train, weight_grid
 from stages.core.classifiers import MLPParams
 from stages.core.params import read_params
 
-ROOT = Path(__file__).parent.parent
+from common import parameters
+from common.parameters import of_model, section
+from common.project import ROOT
+
 GOOD = {"digits": {"train": 2000, "val": 500, "test": 10000}}
 
 
@@ -25,7 +28,7 @@ def write(digits, text=None):
 def test_the_project_s_own_parameters_are_good():
     params = read_params(ROOT / "params.yaml", "digits", split_digits.SplitParams)
     assert params.model_dump() == GOOD["digits"]
-    mlp = read_params(ROOT / "params.yaml", "train.mlp", MLPParams)
+    mlp = read_params(ROOT / "params.yaml", section("mlp"), MLPParams)
     assert (mlp.num_hidden, mlp.learning_rate, mlp.batch_size, mlp.epochs) == (30, 0.005, 64, 3)
 
 
@@ -85,8 +88,8 @@ def test_an_exponent_makes_a_number(tmp_path):
     text = (ROOT / "params.yaml").read_text()
     path = tmp_path / "params.yaml"
     path.write_text(text.replace("learning_rate: 0.005", "learning_rate: 5e-3"))
-    assert yaml.safe_load(path.read_text())["train"]["mlp"]["learning_rate"] == "5e-3"
-    assert read_params(path, "train.mlp", MLPParams).learning_rate == 0.005
+    assert of_model(parameters.read(tmp_path), "mlp")["learning_rate"] == "5e-3"
+    assert read_params(path, section("mlp"), MLPParams).learning_rate == 0.005
 
 
 @pytest.mark.parametrize(
@@ -107,10 +110,10 @@ def test_an_exponent_makes_a_number(tmp_path):
     ],
 )
 def test_hyperparameters_have_ranges(failure, change, message):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["train"]["mlp"] |= yaml.safe_load(change)
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-    assert failure(train, "mlp") == f"params.yaml: train.mlp.{message}"
+    params = parameters.read()
+    of_model(params, "mlp").update(yaml.safe_load(change))
+    parameters.write(params)
+    assert failure(train, "mlp") == f"params.yaml: {section('mlp')}.{message}"
 
 
 def test_a_colour_map_must_exist(failure):

@@ -42,15 +42,6 @@ def is_close(pixel, colour, tolerance=12):
     return np.abs(pixel.astype(int) - colour).max() <= tolerance
 
 
-def test_the_default_is_the_photograph_that_matplotlib_ships(pipeline):
-    import matplotlib
-
-    sample = Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg").read_bytes()
-    assert (pipeline / "data/grace_hopper.jpg").read_bytes() == sample
-    photo = Image.open(pipeline / "data/photo.png")
-    assert (photo.size, photo.mode) == ((631, 631), "RGB")
-
-
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff", "bmp"])
 def test_colours_stay(suffix):
     two_halves().save(f"photo.{suffix}")

@@ -1,19 +1,14 @@
-"""A sweep over a parameter as experiments of DVC, and the figure of it."""
+"""The figure of a sweep: its points, its axes, and what cannot be drawn."""
 
 import io
 import json
-import re
-import subprocess
 import sys
-import time
-from subprocess import DEVNULL
 
-import psutil
 import pytest
-from conftest import ENVIRONMENT, execute
-from PIL import Image
 
 from stages.core import sweep
+
+from common.sweeps import lines
 
 BASE = ("master", 30, {"mlp": 0.875, "cnn": 0.9})
 
@@ -40,80 +35,8 @@ def shown(*experiments, base=BASE):
     return json.dumps([workspace, commit]).encode()
 
 
-def lines(printed, parameter="mlp.width", metric="accuracy"):
-    """The axes, and the points of each file by its label."""
-    points = sweep.points(sweep.read_runs(printed), parameter, metric)
-    axes = sweep.draw_sweep(points, parameter, metric).axes[0]
-    return axes, {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
-
-
 def ticks(axes):
     return [label.get_text() for label in axes.get_xticklabels()]
-
-
-def workers(folder):
-    """The processes of the queue that belongs to this folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if "queue-worker" in process.cmdline() and process.cwd().startswith(str(folder)):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-@pytest.fixture
-def swept(project):
-    """A project after a sweep of the number of hidden units; no worker of the queue is left."""
-    queue = ("dvc", "exp", "run", "--queue", "-S", "train.mlp.num_hidden=10,30,100")
-    execute(project, *queue).check_returncode()
-    try:
-        # Its workers keep what it prints to open: a pipe would be waited for as long as they run.
-        start = ("dvc", "queue", "start", "-j", "2")
-        subprocess.run(
-            start, cwd=project, env=ENVIRONMENT, stdout=DEVNULL, stderr=DEVNULL, check=True
-        )
-        deadline = time.monotonic() + 300
-        while "Success" not in (status := execute(project, "dvc", "queue", "status").stdout) or (
-            "Queued" in status or "Running" in status
-        ):
-            assert time.monotonic() < deadline, status
-            time.sleep(2)
-    finally:
-        for process in psutil.wait_procs(workers(project), timeout=20)[1]:
-            process.kill()  # DVC's workers may miss the word that they can end
-    return project
-
-
-def test_a_sweep_runs_what_it_must_and_its_figure_shows_what_came_out(swept, tmp_path):
-    printed = execute(swept, "dvc", "exp", "show", "--json").stdout
-    _, commit = json.loads(printed)
-    points, trained = [], {}
-    for found in commit["experiments"]:
-        [result] = found["revs"]
-        hidden = result["data"]["params"]["params.yaml"]["data"]["train"]["mlp"]["num_hidden"]
-        metrics = result["data"]["metrics"]["artifacts/metrics/mlp.json"]["data"]
-        assert metrics["num_parameters"] == 795 * hidden + 10
-        points.append([hidden, metrics["test_accuracy"]])
-        log = execute(swept, "dvc", "queue", "logs", found["name"]).stdout
-        assert log.count("skipping") + log.count("Running stage") == 23
-        trained[hidden] = set(re.findall("Running stage '(.*)'", log))
-    mlp = {"train@mlp", "learning_curves@mlp", "weight_grid@mlp", "report"}
-    assert trained == {10: mlp, 30: set(), 100: mlp}
-    assert len({accuracy for _, accuracy in points}) == 3
-    assert execute(swept, "git", "status", "--porcelain").stdout == ""
-
-    axes, drawn = lines(printed.encode(), "train.mlp.num_hidden", "test_accuracy")
-    assert drawn == {"mlp": sorted(points)}
-    assert {text.get_text() for text in axes.texts} == {f"{y:.4g}" for _, y in points}
-    pipe = "dvc exp show --json | python -m stages.core.sweep"
-    recipe = f"{pipe} train.mlp.num_hidden test_accuracy artifacts/sweep.png"
-    execute(swept, "sh", "-c", recipe).check_returncode()
-    sweep.save_figure(axes.figure, tmp_path / "sweep.png")
-    assert (swept / "artifacts/sweep.png").read_bytes() == (tmp_path / "sweep.png").read_bytes()
-    with Image.open(tmp_path / "sweep.png") as picture:
-        assert picture.size == (800, 512)
 
 
 def test_only_files_whose_metric_differs_are_drawn_and_all_if_none_does():

@@ -1,110 +1,20 @@
-"""The training loop against another one, and what it reaches on real digits."""
+"""The training loop: its formulas, its curves and snapshots, and what it refuses."""
 
-import csv
-import json
-import math
 from pathlib import Path
 
-from stages.core.numerics import Conv2d, torch
+from stages.core.numerics import torch
 
 import pytest
-import yaml
 from torch import nn
 
 from stages import train
 from stages.core.models import CNN, MLP, LogisticRegression, max_pool_2x2, num_parameters
 from stages.core.tensors import load_tensors, save_tensors
-from stages.core.training import EVAL_BATCH, Split, accuracy
+from stages.core.training import Split, accuracy
 
-from benchmarks import lesson
-
-MODELS = ("logistic", "mlp", "cnn")  # of the lesson
-
-
-@pytest.fixture(scope="module")
-def params(pipeline):
-    return yaml.safe_load((pipeline / "params.yaml").read_text())["train"]
-
-
-@pytest.fixture(scope="module")
-def digits(pipeline):
-    tensors = load_tensors(pipeline / "data/digits.safetensors")
-    return {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
-
-
-def read_curve(path):
-    with path.open() as file:
-        return [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
-
-
-class Shuffled(torch.utils.data.Sampler):
-    """In every epoch another order, drawn from one generator."""
-
-    def __init__(self, num_images, seed):
-        self.num_images, self.generator = num_images, torch.Generator().manual_seed(seed)
-
-    def __len__(self):
-        return self.num_images
-
-    def __iter__(self):
-        return iter(torch.randperm(self.num_images, generator=self.generator).tolist())
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_curves_and_weights_are_those_of_a_plain_loop(pipeline, digits, params, name):
-    """Iteration by iteration, bit for bit: same initial weights, same batches, same numbers."""
-    chosen = params[name]
-    train_data, val_data = (
-        list(
-            zip(
-                digits[f"{part}_images"].unsqueeze(1) / 255,
-                digits[f"{part}_labels"].tolist(),
-                strict=True,
-            )
-        )
-        for part in ("train", "val")
-    )
-    torch.manual_seed(chosen["seed"])
-    model = lesson.MODELS[name]()
-    optimizer = torch.optim.Adam(model.parameters(), lr=chosen["learning_rate"], fused=True)
-    for layer in model.children():
-        if isinstance(layer, nn.Conv2d):
-            layer.__class__ = Conv2d  # the same numerics
-    expected = lesson.train(
-        model, optimizer, train_data, val_data, Shuffled(2000, chosen["seed"]), EVAL_BATCH
-    )
-    assert len(expected) == 93
-    assert read_curve(pipeline / f"artifacts/curves/{name}.csv") == expected
-
-    trained = load_tensors(pipeline / f"artifacts/models/{name}.safetensors")
-    assert trained.keys() == model.state_dict().keys()
-    for key, tensor in model.state_dict().items():
-        assert torch.equal(torch.from_numpy(trained[key]), tensor), key
-
-
-@pytest.mark.parametrize(
-    ("name", "count", "lowest"),
-    [("logistic", 7850, 0.85), ("mlp", 23860, 0.85), ("cnn", 4266, 0.9)],
-)
-def test_the_metrics_are_those_of_the_saved_model(pipeline, digits, name, count, lowest):
-    metrics = json.loads((pipeline / f"artifacts/metrics/{name}.json").read_text())
-    *_, (iteration, loss, train_accuracy, val_accuracy) = read_curve(
-        pipeline / f"artifacts/curves/{name}.csv"
-    )
-    assert iteration == 93
-    model = {"logistic": LogisticRegression, "mlp": lambda: MLP(30), "cnn": CNN}[name]()
-    weights = load_tensors(pipeline / f"artifacts/models/{name}.safetensors")
-    model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
-    images = digits["test_images"].unsqueeze(1) / 255
-    test_accuracy = (model(images).argmax(1) == digits["test_labels"]).float().mean().item()
-    assert metrics == {
-        "loss": loss,
-        "train_accuracy": train_accuracy,
-        "val_accuracy": val_accuracy,
-        "test_accuracy": pytest.approx(test_accuracy, abs=1e-6),
-        "num_parameters": count,
-    }
-    assert metrics["test_accuracy"] > lowest
+from common import parameters
+from common.artifacts import read_curve
+from common.parameters import SNAPSHOTS, change_model, of_model, section
 
 
 def test_the_layers_have_the_lesson_s_names_and_shapes():
@@ -155,13 +65,12 @@ def small(tmp_path, monkeypatch):
         images[torch.arange(count), labels, :] = 255
         tensors |= {f"{part}_images": images.numpy(), f"{part}_labels": labels.numpy()}
     save_tensors(tensors, Path("data/digits.safetensors"))
-    root = Path(__file__).parent.parent
 
     def fit(name, snapshots=16, **changes):
-        params = yaml.safe_load((root / "params.yaml").read_text())
-        params["train"]["snapshots"] = snapshots
-        params["train"][name] |= {"batch_size": 10} | changes
-        Path("params.yaml").write_text(yaml.safe_dump(params))
+        params = parameters.read()
+        parameters.set_value(params, SNAPSHOTS, snapshots)
+        of_model(params, name).update({"batch_size": 10} | changes)
+        parameters.write(params)
         train.main(name)
         return read_curve(Path(f"artifacts/curves/{name}.csv"))
 
@@ -269,20 +178,19 @@ def test_a_snapshot_is_the_first_layer_after_so_many_iterations(small, name, fir
 def test_too_many_snapshots_are_refused(small, failure):
     small("cnn")
     for value, problem in ((0, "greater than or equal to 1"), (101, "less than or equal to 100")):
-        params = yaml.safe_load(Path("params.yaml").read_text())
-        params["train"]["snapshots"] = value
-        Path("params.yaml").write_text(yaml.safe_dump(params))
-        message = f"params.yaml: train.snapshots is {value}; it should be {problem}"
+        params = parameters.read(Path())
+        parameters.set_value(params, SNAPSHOTS, value)
+        parameters.write(params)
+        message = f"params.yaml: {SNAPSHOTS} is {value}; it should be {problem}"
         assert failure(train, "cnn") == message
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(small, failure):
     small("mlp")
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["train"]["mlp"]["batch_size"] = 101
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    change_model(Path(), "mlp", batch_size=101)
     assert failure(train, "mlp") == (
-        "params.yaml: train.mlp.batch_size is 101; it should be at most 100, the training images"
+        f"params.yaml: {section('mlp')}.batch_size is 101; "
+        "it should be at most 100, the training images"
     )
 
 
@@ -294,12 +202,10 @@ def test_training_that_diverges_is_refused(small, failure, change, what):
     """At the last update as well, which no loss follows."""
     small("mlp")
     before = Path("artifacts/models/mlp.safetensors").read_bytes()
-    params = yaml.safe_load(Path("params.yaml").read_text())
     sgd = {"optimizer": "sgd", "learning_rate": 1e300, "batch_size": 100}
-    params["train"]["mlp"] |= sgd | change
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    change_model(Path(), "mlp", **(sgd | change))
     message = failure(train, "mlp")
-    assert message.startswith(f"params.yaml: train.mlp diverges, {what}")
+    assert message.startswith(f"params.yaml: {section('mlp')} diverges, {what}")
     assert message.endswith("a smaller learning_rate, momentum or weight_decay is right")
     assert Path("artifacts/models/mlp.safetensors").read_bytes() == before
 
@@ -320,9 +226,3 @@ def test_progress_is_ten_lines_without_a_terminal(small, capsys):
     assert len(lines) == 10
     assert lines[0].startswith("logistic: iteration 3 of 30: loss ")
     assert lines[-1].startswith("logistic: iteration 30 of 30: loss ")
-
-
-def test_the_first_loss_is_that_of_guessing(pipeline):
-    for name in MODELS:
-        first = read_curve(pipeline / f"artifacts/curves/{name}.csv")[0]
-        assert first[1] == pytest.approx(math.log(10), rel=0.1)
