@@ -18,7 +18,7 @@ from common.graph import outputs
 from common.project import ENVIRONMENT, LOCK, execute
 
 PATIENCE = 30 * 60  # seconds
-PARTIAL = r"\.partial(/|$)"  # what a stage writes has such a name until it is whole
+PARTIAL = r"\.partial$"  # what a stage writes has such a name until it is whole
 
 
 def until(happened: Callable[[], object], process: subprocess.Popen | None = None) -> None:
@@ -117,10 +117,17 @@ class Stops:
 
 @contextmanager
 def stopped_at(
-    path: str, folder: Path, *, command: str = r"-m stages\.", nth: int = 1, each: bool = False
+    act: str,
+    path: str,
+    folder: Path,
+    *,
+    command: str = r"-m stages\.",
+    nth: int = 1,
+    each: bool = False,
 ) -> Iterator[Stops]:
-    """Have a Python process stop before it opens the nth file, or makes a folder, whose path
-    matches, if its command line matches too: the first one to come to it, or each command once.
+    """Have a Python process stop before it does this, "open" or "os.rename", for the nth time to a
+    path that matches, if its command line matches too: the first one to come to it, or each command
+    once.
 
     It stops by SIGSTOP: it can be killed, or be resumed. What is stopped in the end is killed.
     """
@@ -129,6 +136,7 @@ def stopped_at(
     environment = {
         "PYTHONPATH": os.pathsep.join(filter(None, (hook, ENVIRONMENT.get("PYTHONPATH")))),
         "STOP_FOLDER": str(folder),
+        "STOP_ACT": act,
         "STOP_PATH": path,
         "STOP_COMMAND": command,
         "STOP_NTH": str(nth),

@@ -46,7 +46,7 @@ def test_the_disk_is_full_half_way(pipeline, disk, tmp_path, stage, inputs):
     project = copy_with(pipeline, disk.path / "project", *inputs)
     log = tmp_path / "log"
     (project / "log").symlink_to(log)
-    with stopped_at(PARTIAL, tmp_path / "stops") as stops:
+    with stopped_at("open", PARTIAL, tmp_path / "stops") as stops:
         process = start(project, "--single-item", stage, **stops.environment)
         stopped = stops.next(process)
         filler = disk.fill()
@@ -80,7 +80,7 @@ def test_two_at_once(pipeline, tmp_path):
     """The same stage, neither told to wait for the other: one runs it, the other says who does."""
     project = copy_with(pipeline, tmp_path / "project", "data/digits.safetensors")
     command = ("dvc", "repro", "--single-item", "train@cnn")
-    with stopped_at(PARTIAL, tmp_path / "stops") as stops:
+    with stopped_at("open", PARTIAL, tmp_path / "stops") as stops:
         first = subprocess.Popen(
             command, cwd=project, env=ENVIRONMENT | stops.environment, stdout=subprocess.DEVNULL
         )
@@ -185,7 +185,9 @@ def test_the_remote_is_gone_half_way_through_a_push(pipeline, tmp_path):
     expected = {str(path.relative_to(cached)): path.read_bytes() for path in cached.glob("*/*")}
     with (
         serving(port, *command) as server,
-        stopped_at(r"/cache/files/md5/", tmp_path / "stops", command=" push$", nth=30) as stops,
+        stopped_at(
+            "open", r"/cache/files/md5/", tmp_path / "stops", command=" push$", nth=30
+        ) as stops,
     ):
         for block in (remote.commands(), *recipe("Then")):
             follow(giver, block, **remote.environment)

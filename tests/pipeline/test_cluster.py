@@ -77,7 +77,7 @@ def test_the_whole_pipeline_though_workers_are_killed(emptied, pipeline, tmp_pat
     """One worker over an early stage, another over a late one; both stages go on."""
     command = r"-m stages\.(split_digits|train cnn)$"
     with (
-        stopped_at(PARTIAL, tmp_path / "stops", command=command, each=True) as stops,
+        stopped_at("os.rename", PARTIAL, tmp_path / "stops", command=command, each=True) as stops,
         cluster(emptied, 2, **stops.environment) as (address, workers),
     ):
         process = subprocess.Popen((*ON, address), cwd=emptied, env=ENVIRONMENT)
@@ -102,7 +102,7 @@ def test_a_worker_that_dies_over_its_images_loses_none(images, tmp_path):
     execute(images, "dvc", "repro").check_returncode()
     here = embedded(images)
     with (
-        stopped_at(r"own/\d/", tmp_path / "stops", command="spawn_main", nth=100) as stops,
+        stopped_at("open", r"own/\d/", tmp_path / "stops", command="spawn_main", nth=100) as stops,
         cluster(images, 2, **stops.environment) as (address, workers),
     ):
         process = subprocess.Popen((*ON, address), cwd=images, env=ENVIRONMENT)

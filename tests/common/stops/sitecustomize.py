@@ -24,11 +24,11 @@ def watch():
     path = re.compile(os.environ["STOP_PATH"])
     name = quote(COMMAND, safe="")[-200:] if os.environ["STOP_EACH"] else "first"
     marker = f"{os.environ['STOP_FOLDER']}/{name}"
-    left = int(os.environ["STOP_NTH"])
+    act, left = os.environ["STOP_ACT"], int(os.environ["STOP_NTH"])
 
     def hook(event, arguments):
         nonlocal left
-        if left and event in ("open", "os.mkdir") and isinstance(arguments[0], str | os.PathLike):
+        if left and event == act and isinstance(arguments[0], str | os.PathLike):
             left -= bool(path.search(os.fspath(arguments[0])))
             if not left:
                 stop(marker)
