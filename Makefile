@@ -1,6 +1,8 @@
 # make repro    set everything up and run what changed of the pipeline; with JOBS=2, two stages at a
 #               time; with SCHEDULER=tcp://HOST:PORT, on a Dask cluster
-# make test     set everything up and run the tests
+# make test     set everything up and run the tests: some minutes
+# make test-all run the rest of the tests, which is slow: other processors, all kinds of remotes,
+#               every fault, kills in every stage; about an hour
 # make verify   reproduce what is committed from its sources, and compare with dvc.lock
 # make check    look for files in DVC's cache, and outputs, that are not what DVC takes them for
 # make bench    measure against the lesson as one script, side by side
@@ -14,30 +16,35 @@
 # make lock     pin every dependency anew, with hashes
 
 PYTHON ?= python3.11
+PYTEST = pytest --numprocesses 2 --dist worksteal
+COMMAND = PYTHONPATH=.:tests python -m
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test verify check processors bench compare lint audit faults fuzz lock
+.PHONY: repro test test-all verify check processors bench compare lint audit faults fuzz lock
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
 	$(if $(SCHEDULER),python -m stages.tools.repro --scheduler $(SCHEDULER),\
 	$(if $(JOBS),python -m stages.tools.repro --jobs $(JOBS),dvc repro))
 
 test: .venv/installed-test
-	pytest --numprocesses 2 --dist worksteal
+	$(PYTEST) -m "not slow"
+
+test-all: .venv/installed-test
+	$(PYTEST) -m slow
 
 verify: .venv/installed-test
-	python tests/verify.py
+	$(COMMAND) commands.verify
 
 check: .venv/installed
 	python -m stages.tools.check
 
 processors: .venv/installed-test
-	python tests/processors.py
+	$(COMMAND) commands.processors
 
 bench: .venv/installed-test
 	dvc repro --quiet
 	for name in training growth pipeline processes features; do \
-		PYTHONPATH=.:tests python -m benchmarks.$$name || exit; done
+		$(COMMAND) benchmarks.$$name || exit; done
 
 compare: .venv/installed
 	$(if $(REV),,$(error make compare needs a revision, as in: make compare REV=HEAD~1))
@@ -52,10 +59,10 @@ audit: .venv/installed-test
 	pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.txt
 
 faults: .venv/installed-test
-	python tests/faults.py
+	$(COMMAND) commands.faults
 
 fuzz: .venv/installed-test
-	PYTHONPATH=. python tests/fuzz.py
+	$(COMMAND) commands.fuzz
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv

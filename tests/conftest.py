@@ -5,89 +5,69 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 from stages.core.command import run
 from stages.core.numerics import torch  # noqa: F401  before any test imports torch
 
-import psutil
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
 
-from pages import CHROMIUM, SWITCHES
-from processors import MADE_OF_DATA
+from common import graph
+from common.pages import CHROMIUM, SWITCHES
+from common.processes import PATIENCE
+from common.project import copy_pipeline, copy_project, execute
 
-ROOT = Path(__file__).parent.parent
-ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-
-def execute(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run a command with this environment's Python and dvc first on the path."""
-    return subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT | environment, capture_output=True, text=True
-    )
-
-
-def below(process: subprocess.Popen, word: str) -> list[psutil.Process]:
-    """The processes below this one that have the word on their command lines and still run."""
-    found = []
-    for each in psutil.Process(process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if any(word in argument for argument in each.cmdline()):
-                found.append(each)
-    return found
-
-
-@contextmanager
-def dask_process(folder: Path, *command: str) -> Iterator[subprocess.Popen]:
-    """One of Dask's commands while it runs in the folder; in the end it is killed, with all that it
-    started."""
-    with (folder / "log").open("a") as log:
-        process = subprocess.Popen(
-            ("python", "-m", "dask", *command), cwd=folder, env=ENVIRONMENT, stdout=log, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        for each in (process, *psutil.Process(process.pid).children(recursive=True)):
-            each.kill()
-        process.wait()
-
-
-def copy_project(folder: Path) -> Path:
-    """The files that git knows or would add, as they are now, in a repository of their own."""
-    files = execute(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z").stdout
-    for name in filter(None, files.split("\0")):
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    for command in (
-        "git init -q",
-        "git config user.name Test",
-        "git config user.email test@example.org",
-        "git add -A",
-        "git commit -qm start",
-    ):
-        execute(folder, *command.split()).check_returncode()
-    return folder
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """For a folder by its name that one process of this run of the tests makes, and all of them
+    use: not to be changed after that."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, outcome = shared / "made" / name, shared / "made" / f"{name}.outcome"
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(shared / "made" / f"{name}.lock"):
+            if not outcome.exists():
+                outcome.write_text("it was tried, and failed")
+                make(folder)
+                outcome.write_text("")
+        assert not outcome.read_text(), f"{name}: {outcome.read_text()}"
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def downloads(made_once: MadeOnce) -> Path:
+    """A folder with the downloads alone, as their stages make them. Not to be changed."""
+
+    def make(folder: Path) -> None:
+        copy_project(folder)
+        for stage in graph.downloads().values():
+            result = execute(folder, *stage.cmd.split())
+            assert result.returncode == 0, result.stderr
+
+    return made_once("downloads", make)
+
+
+@pytest.fixture(scope="session")
+def pipeline(made_once: MadeOnce) -> Path:
     """A copy of the project in which `dvc repro` ran once, from the sources. Not to be changed."""
-    folder = copy_project(tmp_path_factory.mktemp("pipeline"))
-    result = execute(folder, "dvc", "repro")
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder
 
+    def make(folder: Path) -> None:
+        result = execute(copy_project(folder), "dvc", "repro")
+        assert result.returncode == 0, result.stdout + result.stderr
 
-def copy_pipeline(pipeline: Path, folder: Path) -> Path:
-    """A copy of the project after `dvc repro`, to be changed; its cache is linked."""
-    shutil.copytree(pipeline, folder, ignore=shutil.ignore_patterns("cache", "tmp"))
-    shutil.copytree(pipeline / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
-    return folder
+    return made_once("pipeline", make)
 
 
 @pytest.fixture
@@ -99,12 +79,13 @@ def project(pipeline: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def emptied(project: Path) -> Path:
     """A project with its downloads alone: no other output, none in the cache."""
-    shutil.rmtree(project / "artifacts")
-    for name in MADE_OF_DATA:
-        (project / "data" / name).unlink()
-    shutil.rmtree(project / "data/sample_images")
+    for path in graph.outs(*graph.made_here()):
+        if (project / path).is_dir():
+            shutil.rmtree(project / path)
+        else:
+            (project / path).unlink()
     shutil.rmtree(project / ".dvc/cache")
-    execute(project, "dvc", "commit", "--force", "--quiet", "download_mnist", "download_alexnet")
+    execute(project, "dvc", "commit", "--force", "--quiet", *graph.downloads()).check_returncode()
     return project
 
 
@@ -161,6 +142,8 @@ def failure(
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=SWITCHES, timeout=PATIENCE * 1000
+        )
         yield browser
         browser.close()

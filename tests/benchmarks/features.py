@@ -18,7 +18,8 @@ import yaml
 from PIL import Image
 
 from benchmarks.side_by_side import medians, output, print_table
-from conftest import ROOT, dask_process
+from common.processes import dask_process
+from common.project import ROOT
 
 ROUNDS = 3
 DIGITS = (2_500, 10_000, 70_000)

@@ -13,7 +13,8 @@ from pathlib import Path
 import yaml
 
 from benchmarks.side_by_side import medians, output, print_table
-from conftest import ROOT
+from common.parameters import of_model
+from common.project import ROOT
 
 ROUNDS = 3
 COUNTS = (2_000, 6_000, 20_000, 59_500)
@@ -36,7 +37,7 @@ def prepare(folder: Path, count: int, epochs: int, evaluations: int) -> Path:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["digits"] = {"train": count, "val": 500, "test": 500}
     iterations = epochs * (count // BATCH)
-    params["train"]["cnn"] |= {"epochs": epochs, "eval_every": iterations // evaluations}
+    of_model(params, "cnn").update(epochs=epochs, eval_every=iterations // evaluations)
     (folder / "data").mkdir(parents=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     (folder / "data/mnist").symlink_to(ROOT / "data/mnist")

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.side_by_side import medians, output, print_table, seconds
-from conftest import ROOT, copy_project, execute
+from common.project import REPRO, ROOT, copy_project, execute
 
 ROUNDS = 3
 ROUNDS_OF_NOTHING = 10
@@ -72,7 +72,7 @@ def main() -> None:
 
         lesson = ("python", "-m", "benchmarks.lesson")
         one_at_a_time = ("dvc", "repro")
-        two_at_a_time = ("python", "-m", "stages.core.repro", "--jobs", "2")
+        two_at_a_time = (*REPRO, "--jobs", "2")
 
         output("dvc", "repro", folder=made)
         units = itertools.count(31)

@@ -9,7 +9,7 @@ from statistics import median
 from tabulate import tabulate
 from tqdm import tqdm
 
-from conftest import ROOT, execute
+from common.project import ROOT, execute
 
 PATHS = f"{ROOT}:{ROOT / 'tests'}"  # where a process finds `stages` and `benchmarks`
 

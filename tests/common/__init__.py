@@ -1,0 +1,1 @@
+"""What tests, their commands and the benchmarks share."""

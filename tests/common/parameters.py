@@ -1,0 +1,53 @@
+"""params.yaml: what its sections are called, and changes to it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages import paths
+
+from common.project import ROOT
+
+MODELS = tuple(paths.MODELS)
+SNAPSHOTS = "train.snapshots"
+
+
+def section(model: str) -> str:
+    """The section of a model, by its full name."""
+    return f"train.{model}"
+
+
+def read(folder: Path = ROOT) -> dict[str, Any]:
+    return yaml.safe_load((folder / "params.yaml").read_text())
+
+
+def write(params: dict[str, Any], folder: Path = Path()) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def value(params: dict[str, Any], name: str) -> Any:
+    """What stands under a full name; dots lead downwards."""
+    for key in name.split("."):
+        params = params[key]
+    return params
+
+
+def of_model(params: dict[str, Any], model: str) -> dict[str, Any]:
+    return value(params, section(model))
+
+
+def set_value(params: dict[str, Any], name: str, new: Any) -> None:
+    *above, key = name.split(".")
+    (value(params, ".".join(above)) if above else params)[key] = new
+
+
+def change(folder: Path, name: str, **values: Any) -> None:
+    """Change a section of a project's params.yaml."""
+    params = read(folder)
+    value(params, name).update(values)
+    write(params, folder)
+
+
+def change_model(folder: Path, model: str, **values: Any) -> None:
+    change(folder, section(model), **values)

@@ -1,0 +1,89 @@
+"""Processes that are killed while they work: dvc, a stage, what runs several stages."""
+
+import os
+import signal
+import subprocess
+
+import psutil
+import pytest
+
+from common.graph import commands
+from common.processes import (
+    PARTIAL,
+    PATIENCE,
+    assert_as_committed,
+    below,
+    start,
+    stopped_at,
+)
+from common.project import ENVIRONMENT, REPRO, execute
+
+
+@pytest.mark.slow
+@pytest.mark.fault("SIGKILL to `dvc repro`, in every stage")
+def test_killed_in_every_stage(emptied, pipeline, tmp_path):
+    """SIGKILL to dvc and the stage that it runs, when it has written a file but not yet named it.
+
+    Not between two stages: there dvc rewrites its file of locks in place, and asks to remove it
+    when it was killed half-way.
+    """
+    killed = []
+    with stopped_at("os.rename", PARTIAL, tmp_path / "stops", each=True) as stops:
+        while stage := stops.next(process := start(emptied, **stops.environment)):
+            killed.append(stage.cmdline()[1:])
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert process.returncode == 0, (emptied / "log").read_text()
+    assert sorted(killed) == sorted(command[1:] for command in commands())
+    assert_as_committed(emptied, pipeline)
+
+
+@pytest.mark.fault("SIGKILL to a stage while it writes")
+def test_a_stage_alone_is_killed(emptied, pipeline, tmp_path):
+    """SIGKILL to the stage but not to dvc, over its fourth file."""
+    execute(emptied, "dvc", "repro", "prepare_photo").check_returncode()
+    with stopped_at("os.rename", PARTIAL, tmp_path / "stops", nth=4) as stops:
+        process = start(emptied, "alexnet_maps", **stops.environment)
+        stage = stops.next(process)
+        stage.kill()
+        assert process.wait() != 0
+    assert len(list(emptied.glob("artifacts/alexnet/*.partial"))) == 1
+    assert_as_committed(emptied, pipeline)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("SIGKILL to one of several processes that run stages")
+def test_a_killed_process_is_named_and_nothing_is_lost(emptied, pipeline, tmp_path):
+    """The stage that it ran goes on."""
+    with stopped_at("os.rename", PARTIAL, tmp_path / "stops") as stops:
+        process = subprocess.Popen(
+            REPRO,
+            cwd=emptied,
+            env=ENVIRONMENT | stops.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        stage = stops.next(process)
+        dvc = next(each for each in stage.parents() if "--single-item" in each.cmdline())
+        name = dvc.cmdline()[-1]
+        dvc.kill()
+        stage.resume()
+        lines = process.communicate()[1].splitlines()
+    assert f"{name} was killed:" in lines and lines[-1].endswith(" stages have no new outputs")
+    assert process.returncode == 1
+    assert_as_committed(emptied, pipeline)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("SIGKILL to what runs several stages at a time")
+def test_killed_while_it_runs_several(emptied, pipeline, tmp_path):
+    """What it runs ends its stages."""
+    with stopped_at("os.rename", PARTIAL, tmp_path / "stops", command=r"-m stages\.train") as stops:
+        process = subprocess.Popen(REPRO, cwd=emptied, env=ENVIRONMENT | stops.environment)
+        stage = stops.next(process)
+        left = below(process, "--single-item")
+        process.kill()
+        process.wait()
+        stage.resume()
+        assert not psutil.wait_procs(left, timeout=PATIENCE)[1]
+    assert_as_committed(emptied, pipeline)

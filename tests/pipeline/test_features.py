@@ -1,0 +1,140 @@
+"""AlexNet's features of the digits and of a folder of images, and what they make easier."""
+
+import json
+from collections import Counter
+
+from stages.core.numerics import torch
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import torchvision
+from PIL import Image
+from safetensors.numpy import load_file, save
+from torchvision.transforms import functional as TF
+
+from stages import embed_digits, paths
+from stages.core.alexnet import alexnet
+from stages.core.tensors import load_tensors
+
+from common import parameters
+from common.artifacts import rows_of
+
+
+def read_table(path):
+    return [{key: float(value) for key, value in row.items()} for row in rows_of(path)]
+
+
+@pytest.fixture(scope="module")
+def digits(pipeline):
+    return load_file(pipeline / "data/digits.safetensors")
+
+
+@pytest.fixture(scope="module")
+def embedded(pipeline):
+    return load_file(pipeline / "data/embedded_digits.safetensors")
+
+
+def test_every_digit_has_1024_features_and_its_label(digits, embedded):
+    assert len(embedded) == 6
+    for split in ("train", "val", "test"):
+        count = len(digits[f"{split}_images"])
+        features = embedded[f"{split}_features"]
+        assert (features.shape, features.dtype) == ((count, 1024), np.float32)
+        assert np.array_equal(embedded[f"{split}_labels"], digits[f"{split}_labels"])
+
+
+def test_the_features_of_digits_are_those_of_torchvision_s_network(pipeline, digits, embedded):
+    """Its own preprocessing and layers, under its own numerics, for digits of every split."""
+    model = torchvision.models.alexnet()
+    weights = load_tensors(pipeline / paths.ALEXNET)
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
+    model.eval()
+    for split, index in (("train", 0), ("train", 1999), ("val", 31), ("test", 32), ("test", 9999)):
+        image = torch.from_numpy(digits[f"{split}_images"][index]).expand(3, 28, 28) / 255
+        image = TF.resize(image, [96, 96], antialias=False)
+        image = TF.normalize(image, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+        with torch.inference_mode():
+            expected = model.features(image.unsqueeze(0)).flatten().numpy()
+        found = embedded[f"{split}_features"][index]
+        assert expected.max() > 1
+        assert np.abs(found - expected).max() < 1e-4  # of sums of 1,000 products and more
+
+
+def test_a_digit_s_features_do_not_depend_on_its_neighbours(pipeline, digits, embedded):
+    model = alexnet(pipeline / paths.ALEXNET)
+    images = digits["test_images"][30:35]
+    alone = [embed_digits.embed(model, 96, images[i : i + 1]) for i in range(5)]
+    assert np.array_equal(np.concatenate(alone), embedded["test_features"][30:35])
+
+
+def test_the_file_is_the_one_that_the_library_writes(pipeline, embedded):
+    assert (pipeline / paths.EMBEDDED_DIGITS).read_bytes() == save(embedded)
+
+
+def test_features_need_fewer_images_than_pixels(pipeline):
+    """At every count they recognise more; with 500 images more than pixels with 2,000."""
+    rows = read_table(pipeline / paths.DATA_EFFICIENCY / "accuracy.csv")
+    assert [row["images"] for row in rows] == parameters.read(pipeline)["data_efficiency"]["counts"]
+    assert all(row["features"] > row["pixels"] + 0.05 for row in rows)
+    assert rows[2]["features"] > rows[-1]["pixels"]
+    for column in ("pixels", "features"):
+        values = [row[column] for row in rows]
+        assert values == sorted(values)
+
+
+def test_all_images_give_the_accuracy_of_the_trained_models(pipeline):
+    last = read_table(pipeline / paths.DATA_EFFICIENCY / "accuracy.csv")[-1]
+    for column, model in (("pixels", "logistic"), ("features", "probe")):
+        metrics = json.loads((pipeline / paths.metrics(model)).read_text())
+        assert last[column] == metrics["test_accuracy"]
+
+
+def test_the_project_s_own_images_have_a_row_each(pipeline):
+    """In the order of their paths, with the first folder as their label."""
+    table = pq.read_table(pipeline / paths.EMBEDDED_IMAGES / "part-000000.parquet")
+    assert table.column_names == ["path", "label", "width", "height", "features"]
+    found = {row["path"]: row for row in table.to_pylist()}
+    images = pipeline / paths.SAMPLE_IMAGES
+    names = [str(path.relative_to(images)) for path in sorted(images.rglob("*.*"))]
+    assert list(found) == names
+    for name, row in found.items():
+        with Image.open(images / name) as image:
+            assert (row["width"], row["height"]) == image.size
+        assert row["label"] == name.split("/")[0]
+        assert len(row["features"]) == 256
+    assert (pipeline / paths.EMBEDDED_IMAGES / "skipped.csv").read_text() == "path,reason\n"
+
+
+def test_the_features_of_images_are_those_of_torchvision_s_network(pipeline):
+    """Its own layers under its own numerics, of the square in the middle of a photograph."""
+    table = pl.read_parquet(pipeline / paths.EMBEDDED_IMAGES / "*.parquet")
+    model = torchvision.models.alexnet()
+    weights = load_tensors(pipeline / paths.ALEXNET)
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
+    model.eval()
+    name = "photograph/crop_0_0.png"
+    image = TF.to_tensor(Image.open(pipeline / paths.SAMPLE_IMAGES / name).resize((224, 224), 2))
+    image = TF.normalize(image, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.inference_mode():
+        expected = model.features(image.unsqueeze(0)).mean((2, 3))[0].numpy()
+    found = table.filter(pl.col("path") == name)["features"][0].to_numpy()
+    assert expected.max() > 1
+    assert np.abs(found - expected).max() < 1e-4  # of sums of 1,000 products and more
+
+
+def test_pandas_polars_and_duckdb_read_the_same(pipeline):
+    pattern = str(pipeline / paths.EMBEDDED_IMAGES / "*.parquet")
+    by_pandas = np.stack(
+        pd.read_parquet(pipeline / paths.EMBEDDED_IMAGES / "part-000000.parquet").features
+    )
+    by_polars = pl.read_parquet(pattern)["features"]
+    assert by_polars.dtype == pl.Array(pl.Float32, 256)
+    by_duckdb = duckdb.sql(f"select label, count(*), avg(features[1]) from '{pattern}' group by 1")
+    assert np.array_equal(by_pandas, by_polars.to_numpy())
+    counts = {label: count for label, count, _ in by_duckdb.fetchall()}
+    labels = [path.parent.name for path in (pipeline / paths.SAMPLE_IMAGES).glob("*/*")]
+    assert counts == Counter(labels)

@@ -1,0 +1,235 @@
+"""The graph: what it declares is what the stages do, and a change runs what it must and no more."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from safetensors import safe_open
+
+from common import parameters
+from common.graph import downstream, files_below, outs, stages
+from common.parameters import MODELS, change, change_model, section
+from common.project import LOCK, ROOT, execute, ran
+
+# Runs a stage as `python -m` does, and prints every file that Python opened for it.
+WATCHED = """
+import json, os, runpy, sys
+opened = set()
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
+        opened.add(os.path.abspath(os.fsdecode(arguments[0])))
+sys.addaudithook(hook)
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.getcwd())
+module, sys.argv[:] = sys.argv[1], sys.argv[1:]
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+finally:
+    print(json.dumps(sorted(opened)))
+"""
+
+
+def test_the_committed_lock_is_current(pipeline):
+    assert (pipeline / "dvc.lock").read_bytes() == LOCK
+    assert execute(pipeline, "git", "status", "--porcelain").stdout == ""
+
+
+def test_nothing_to_do(project):
+    assert ran(execute(project, "dvc", "repro")) == set()
+    assert "up to date" in execute(project, "dvc", "status").stdout
+
+
+@pytest.mark.parametrize("address", stages())
+def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
+    """In a folder with its declared files and parameters alone, so that no other can matter, it
+    makes the same outputs; it opens every module that it declares, and nothing else of ours."""
+    stage = stages()[address]
+    files, sections = [], []
+    for dep in stage.deps:
+        if hasattr(dep, "params"):
+            sections += dep.params
+        else:
+            files.append(Path(dep.fs_path).relative_to(ROOT))
+    for name in files:
+        target = tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (pipeline / name).is_dir():
+            shutil.copytree(pipeline / name, target)
+        else:
+            shutil.copy(pipeline / name, target)
+    if sections:
+        params = parameters.read(pipeline)
+        kept = {}
+        for name in sections:
+            first, *rest = name.split(".")
+            if rest:
+                kept.setdefault(first, {})[rest[0]] = params[first][rest[0]]
+            else:
+                kept[first] = params[first]
+        parameters.write(kept, tmp_path)
+
+    python, dash_m, module, *arguments = stage.cmd.split()
+    assert (python, dash_m) == ("python", "-m")
+    result = execute(tmp_path, sys.executable, "-c", WATCHED, module, *arguments)
+    assert result.returncode == 0, result.stderr
+    opened = set(map(Path, json.loads(result.stdout.splitlines()[-1])))
+    modules = {path for path in opened if path.suffix == ".py" and tmp_path in path.parents}
+    assert modules == {tmp_path / name for name in files if name.suffix == ".py"}
+    environment = Path(sys.prefix)
+    assert not [p for p in opened if ROOT in p.parents and environment not in p.parents]
+
+    made = set(map(str, files_below(tmp_path)))
+    given = {str(path) for name in files for path in files_below(tmp_path / name)}
+    expected = [path for out in outs(address) for path in files_below(pipeline / out)]
+    for path in expected:
+        copy = tmp_path / path.relative_to(pipeline)
+        assert copy.read_bytes() == path.read_bytes(), copy
+    assert made - given - {str(tmp_path / "params.yaml")} == {
+        str(tmp_path / path.relative_to(pipeline)) for path in expected
+    }
+
+
+def test_more_hidden_units_concern_the_mlp_alone_and_going_back_runs_nothing(project, tmp_path):
+    """What was tried before is taken from the run-cache, metrics and curves too."""
+    metrics = project / "artifacts/metrics/mlp.json"
+    before = metrics.read_bytes()
+    change_model(project, "mlp", num_hidden=12)
+    assert ran(execute(project, "dvc", "repro")) == downstream("train@mlp")
+    changed = json.loads(metrics.read_text())
+    assert changed["num_parameters"] == 795 * 12 + 10
+    diff = json.loads(execute(project, "dvc", "metrics", "diff", "--json").stdout)
+    [(path, values)] = diff.items()
+    assert path == "artifacts/metrics/mlp.json"
+    assert values["num_parameters"] == {"old": 23860, "new": 9550, "diff": -14310}
+    params = json.loads(execute(project, "dvc", "params", "diff", "--json").stdout)
+    change_of_units = {"old": 30, "new": 12, "diff": -18}
+    assert params == {"params.yaml": {f"{section('mlp')}.num_hidden": change_of_units}}
+
+    execute(project, "dvc", "plots", "diff", "-o", str(tmp_path / "plots")).check_returncode()
+    page = (tmp_path / "plots/index.html").read_text()
+    for revision in ("HEAD", "workspace"):  # pictures side by side
+        assert f"{revision}_artifacts_figures_mlp_weights.png" in page
+
+    change_model(project, "mlp", num_hidden=30)
+    assert ran(execute(project, "dvc", "repro")) == set()
+    assert metrics.read_bytes() == before
+    assert (project / "dvc.lock").read_bytes() == LOCK
+
+
+def test_another_photograph_trains_nothing_and_downloads_nothing(project):
+    shutil.copy(project / "artifacts/alexnet/filters.png", project / "own.png")
+    change(project, "photo", path="own.png")
+    photograph = downstream("prepare_photo")
+    assert ran(execute(project, "dvc", "repro")) == photograph
+    assert not [name for name in photograph if name.startswith(("train", "download"))]
+    shutil.copy(project / "artifacts/alexnet/conv1.png", project / "own.png")
+    other_bytes_of_the_same_name = execute(project, "dvc", "repro", "prepare_photo")
+    assert ran(other_bytes_of_the_same_name) == {"prepare_photo"}
+
+
+def test_wrong_parameters_stop_the_pipeline_and_lose_nothing(project):
+    before = (project / "artifacts/metrics/mlp.json").read_bytes()
+    change_model(project, "mlp", num_hidden=-1)
+    result = execute(project, "dvc", "repro")
+    assert result.returncode != 0
+    assert (
+        f"error: params.yaml: {section('mlp')}.num_hidden is -1; "
+        "it should be greater than or equal to 1\n" in result.stderr
+    )
+    assert "Traceback" not in result.stderr
+    change_model(project, "mlp", num_hidden=30)
+    assert ran(execute(project, "dvc", "repro")) == set()
+    assert (project / "artifacts/metrics/mlp.json").read_bytes() == before
+    assert (project / "dvc.lock").read_bytes() == LOCK
+
+
+def test_metrics_are_one_table(project):
+    header, *rows = execute(project, "dvc", "metrics", "show").stdout.splitlines()
+    assert header.split() == [
+        "Path",
+        "loss",
+        "num_parameters",
+        "test_accuracy",
+        "train_accuracy",
+        "val_accuracy",
+    ]
+    assert [row.split()[0] for row in rows] == [
+        f"artifacts/metrics/{model}.json" for model in MODELS
+    ]
+
+
+def test_plots_set_the_models_over_one_another_and_show_every_figure(project, tmp_path):
+    result = execute(project, "dvc", "plots", "show", "--json")
+    assert result.returncode == 0 and "failed" not in result.stderr
+    plots = json.loads(result.stdout)["data"]
+    for name in ("loss", "validation accuracy", "training accuracy"):
+        [plot] = plots[name]
+        content = json.dumps(plot)
+        for model in MODELS:
+            assert f"{model}.csv" in content
+    figures = {str(p.relative_to(project)) for p in (project / "artifacts").rglob("*.png")}
+    assert figures == {name for name in plots if name.endswith(".png")}
+    drawn_by_dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    assert len(plots) == len(figures) + sum(isinstance(plot, dict) for plot in drawn_by_dvc)
+
+
+def test_no_output_names_this_machine(pipeline):
+    """Text holds no path of this machine, tensors no metadata, pictures nothing but pixels."""
+    for path in files_below(pipeline / "artifacts"):
+        content = path.read_bytes()
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                picture.load()
+                assert set(picture.info) == {"dpi"}, path
+        elif path.suffix == ".safetensors":
+            with safe_open(path, "numpy") as tensors:
+                assert tensors.metadata() is None, path
+        else:
+            for word in (str(pipeline), str(ROOT), str(Path.home()), sys.prefix):
+                assert word.encode() not in content, (path, word)
+
+
+def test_the_run_cache_tells_all_parameters_apart():
+    """DVC leaves keys of these names out when it looks for a run with the same parameters."""
+
+    def keys(values):
+        for key, value in values.items():
+            yield key
+            if isinstance(value, dict):
+                yield from keys(value)
+
+    for name, stage in yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"].items():
+        for values in stage.get("params", {}).values():
+            assert not {"size", "nfiles"} & set(keys(values)), name
+
+
+@pytest.mark.slow
+def test_onednn_computes_by_the_kernel_that_needs_no_cache(project):
+    """The stages that may use it use it, and whatever it computes has one order of adding up."""
+    used = set()
+    change(project, "digits", train=128, val=32, test=33)
+    commands = (
+        "split_digits",
+        "train cnn",
+        "train mlp",
+        "convolve",
+        "alexnet_maps",
+        "embed_digits",
+        "embed_images",
+    )
+    for command in commands:
+        result = execute(project, "python", "-m", *f"stages.{command}".split(), ONEDNN_VERBOSE="1")
+        assert result.returncode == 0, result.stderr
+        for line in result.stdout.splitlines():
+            if line.startswith("onednn_verbose") and ",exec," in line:
+                kind, implementation = line.split(",exec,cpu,")[1].split(",")[:2]
+                if kind != "reorder":
+                    used.add((command, kind, implementation))
+    assert used == {
+        (command, "convolution", "jit:avx2")
+        for command in ("train cnn", "alexnet_maps", "embed_digits", "embed_images")
+    }

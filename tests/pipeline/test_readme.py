@@ -1,0 +1,33 @@
+"""What the README shows is what the pipeline makes; what was tried to break it is in a table."""
+
+import re
+
+from common.project import ROOT, execute
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_table_is_printed_by_the_command_beside_it(pipeline):
+    table = execute(pipeline, "dvc", "metrics", "show", "--md").stdout.strip()
+    assert table in README
+
+
+def test_the_pictures_are_the_pipeline_s(pipeline):
+    for picture, figure in {
+        "docs/logistic-weights.png": "artifacts/figures/logistic/weights.png",
+        "docs/alexnet-filters.png": "artifacts/alexnet/filters.png",
+        "docs/data-efficiency.png": "artifacts/data_efficiency/accuracy.png",
+    }.items():
+        assert f"({picture})" in README
+        assert (ROOT / picture).read_bytes() == (pipeline / figure).read_bytes()
+
+
+def test_every_fault_that_is_tried_is_a_row_and_nothing_was_lost():
+    """`make faults` writes the table."""
+    table = re.findall(
+        r"^\| ([^|]*) \| \d+ \| ([^|]*) \|$", (ROOT / "docs/failures.md").read_text(), re.M
+    )
+    marks = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    tried = re.findall(r'mark\.fault\(\s*"(.*)"', marks)
+    assert {fault for fault, _ in table} == set(tried)
+    assert {lost for _, lost in table} == {"nothing"}

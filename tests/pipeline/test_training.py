@@ -1,0 +1,102 @@
+"""What training reached on real digits, against another training loop."""
+
+import json
+import math
+
+from stages.core.numerics import Conv2d, torch
+
+import pytest
+from torch import nn
+
+from stages.core.models import CNN, MLP, LogisticRegression
+from stages.core.tensors import load_tensors
+from stages.core.training import EVAL_BATCH
+
+from benchmarks import lesson
+from common import parameters
+from common.artifacts import read_curve
+from common.parameters import of_model
+
+MODELS = tuple(lesson.MODELS)
+
+
+@pytest.fixture(scope="module")
+def digits(pipeline):
+    tensors = load_tensors(pipeline / "data/digits.safetensors")
+    return {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
+
+
+class Shuffled(torch.utils.data.Sampler):
+    """In every epoch another order, drawn from one generator."""
+
+    def __init__(self, num_images, seed):
+        self.num_images, self.generator = num_images, torch.Generator().manual_seed(seed)
+
+    def __len__(self):
+        return self.num_images
+
+    def __iter__(self):
+        return iter(torch.randperm(self.num_images, generator=self.generator).tolist())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_curves_and_weights_are_those_of_a_plain_loop(pipeline, digits, name):
+    """Iteration by iteration, bit for bit: same initial weights, same batches, same numbers."""
+    chosen = of_model(parameters.read(pipeline), name)
+    train_data, val_data = (
+        list(
+            zip(
+                digits[f"{part}_images"].unsqueeze(1) / 255,
+                digits[f"{part}_labels"].tolist(),
+                strict=True,
+            )
+        )
+        for part in ("train", "val")
+    )
+    torch.manual_seed(chosen["seed"])
+    model = lesson.MODELS[name]()
+    optimizer = torch.optim.Adam(model.parameters(), lr=chosen["learning_rate"], fused=True)
+    for layer in model.children():
+        if isinstance(layer, nn.Conv2d):
+            layer.__class__ = Conv2d  # the same numerics
+    expected = lesson.train(
+        model, optimizer, train_data, val_data, Shuffled(2000, chosen["seed"]), EVAL_BATCH
+    )
+    assert len(expected) == 93
+    assert read_curve(pipeline / f"artifacts/curves/{name}.csv") == expected
+
+    trained = load_tensors(pipeline / f"artifacts/models/{name}.safetensors")
+    assert trained.keys() == model.state_dict().keys()
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(torch.from_numpy(trained[key]), tensor), key
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "lowest"),
+    [("logistic", 7850, 0.85), ("mlp", 23860, 0.85), ("cnn", 4266, 0.9)],
+)
+def test_the_metrics_are_those_of_the_saved_model(pipeline, digits, name, count, lowest):
+    metrics = json.loads((pipeline / f"artifacts/metrics/{name}.json").read_text())
+    *_, (iteration, loss, train_accuracy, val_accuracy) = read_curve(
+        pipeline / f"artifacts/curves/{name}.csv"
+    )
+    assert iteration == 93
+    model = {"logistic": LogisticRegression, "mlp": lambda: MLP(30), "cnn": CNN}[name]()
+    weights = load_tensors(pipeline / f"artifacts/models/{name}.safetensors")
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
+    images = digits["test_images"].unsqueeze(1) / 255
+    test_accuracy = (model(images).argmax(1) == digits["test_labels"]).float().mean().item()
+    assert metrics == {
+        "loss": loss,
+        "train_accuracy": train_accuracy,
+        "val_accuracy": val_accuracy,
+        "test_accuracy": pytest.approx(test_accuracy, abs=1e-6),
+        "num_parameters": count,
+    }
+    assert metrics["test_accuracy"] > lowest
+
+
+def test_the_first_loss_is_that_of_guessing(pipeline):
+    for name in MODELS:
+        first = read_curve(pipeline / f"artifacts/curves/{name}.csv")[0]
+        assert first[1] == pytest.approx(math.log(10), rel=0.1)

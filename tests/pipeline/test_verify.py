@@ -1,0 +1,86 @@
+"""`make verify` finds every output that a dvc.lock claims and the sources do not give."""
+
+import shutil
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from commands.verify import outputs
+from common.graph import outs, stages
+from common.project import execute
+
+
+def verify(folder):
+    return execute(folder, sys.executable, "tests/commands/verify.py")
+
+
+def made_up(project):
+    """Change outputs of every kind by a little, and commit a dvc.lock that claims them."""
+    weights = load_file(project / "artifacts/models/cnn.safetensors")
+    weights["conv1.bias"][2] += 0.5
+    save_file(weights, project / "artifacts/models/cnn.safetensors")
+    metrics = project / "artifacts/metrics/mlp.json"
+    metrics.write_text(metrics.read_text().replace("0.8752", "0.9752"))
+    curve = project / "artifacts/curves/mlp.csv"
+    curve.write_text(curve.read_text().replace("\n93,", "\n94,"))
+    parquet = project / "artifacts/embedded_images/part-000000.parquet"
+    rows = pq.read_table(parquet).to_pandas()
+    rows.loc[3, "width"] += 1
+    rows.at[3, "features"] = rows.at[3, "features"] + np.float32(0.5)
+    rows.to_parquet(parquet)
+    picture = project / "artifacts/alexnet/filters.png"
+    pixels = np.array(Image.open(picture))
+    pixels[7, 11, 0] = 155
+    Image.fromarray(pixels).save(picture)
+    for command in ("dvc commit --force --quiet", "git add -A", "git commit -qm made-up"):
+        execute(project, *command.split()).check_returncode()
+
+
+@pytest.mark.slow
+def test_what_is_committed_is_reproduced_and_what_is_made_up_is_found(project):
+    (project / "params.yaml").open("a").write("# a note\n")  # not committed
+    result = verify(project)
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = [line for line in result.stdout.splitlines() if line.endswith("  same")]
+    assert len(rows) == len(outputs((project / "dvc.lock").read_text()))
+    assert len(rows) == len(outs(*stages()))
+    assert "DIFFERENT" not in result.stdout
+    assert "Not committed, so not verified:\n M params.yaml\n" in result.stdout
+
+    execute(project, "git", "checkout", "params.yaml")
+    made_up(project)
+    result = verify(project)
+    assert result.returncode == 1
+    different = [line for line in result.stdout.splitlines() if line.endswith("  DIFFERENT")]
+    assert [line.split()[:2] for line in different] == [
+        ["train@mlp", "artifacts/curves/mlp.csv"],
+        ["train@mlp", "artifacts/metrics/mlp.json"],
+        ["train@cnn", "artifacts/models/cnn.safetensors"],
+        ["alexnet_maps", "artifacts/alexnet"],
+        ["embed_images", "artifacts/embedded_images"],
+    ]
+    for line in (
+        "artifacts/curves/mlp.csv: row 93, iteration is 93, committed 94",
+        "artifacts/metrics/mlp.json: test_accuracy is 0.8752, committed 0.9752",
+        "artifacts/models/cnn.safetensors: conv1.bias: 1 of 4 elements, by at most 0.5",
+        "artifacts/embedded_images/part-000000.parquet: row 4, width is 48, committed 49",
+        "artifacts/embedded_images/part-000000.parquet: features: 256 of 4,864 elements, "
+        "by at most 0.5",
+        "artifacts/alexnet/filters.png: 1 pixels in rows 7 to 7, columns 11 to 11, "
+        "by at most 100 of 255",
+    ):
+        assert line in result.stdout.splitlines()
+    assert "Not committed" not in result.stdout
+
+    shutil.rmtree(project / ".dvc/cache")
+    project.joinpath("dvc.lock").write_text("")  # nor is what is there any use
+    result = verify(project)
+    assert result.returncode == 1
+    assert (
+        "artifacts/models/cnn.safetensors: the committed file is not in the cache, "
+        "so how it differs is unknown" in result.stdout
+    )

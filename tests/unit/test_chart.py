@@ -1,0 +1,50 @@
+"""Charts and pictures of the page: ticks, lines, tiles, greys."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.core.chart import Chart, Line, ticks
+from stages.core.page import picture, tiled
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"),
+    [
+        (1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (93, [0, 20, 40, 60, 80]),
+        (2.35, [0, 0.5, 1, 1.5, 2]),
+        (0.003, [0, 0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003]),
+        (7e9, [0, 2e9, 4e9, 6e9]),
+    ],
+)
+def test_ticks_are_round(largest, expected):
+    assert ticks(largest) == pytest.approx(expected)
+
+
+def test_a_long_line_is_thinned_and_keeps_its_ends():
+    line = Line("loss", [(x, 1.0) for x in range(1, 12_346)])
+    chart = Chart([line], "x", "y")
+    places = chart.path(line).removeprefix("M").split("L")
+    assert len(places) <= 502
+    assert places[0] == f"{chart.place(1, 1)[0]},34.0" and places[-1] == "546.0,34.0"
+
+
+def test_tiles_have_their_places():
+    tiles = np.arange(5, dtype=np.uint8).repeat(6).reshape(5, 2, 3)
+    expected = np.full((5, 11), 9, np.uint8)
+    for index, (top, left) in enumerate([(0, 0), (0, 4), (0, 8), (3, 0), (3, 4)]):
+        expected[top : top + 2, left : left + 3] = index
+    assert np.array_equal(tiled(tiles, columns=3, ground=9), expected)
+
+
+def test_grey_pictures_keep_black_white_and_the_order(tmp_path):
+    greys = np.arange(256, dtype=np.uint8)[None]
+    found = picture(Image.fromarray(greys))
+    content = base64.b64decode(found.uri.removeprefix("data:image/png;base64,"))
+    kept = np.asarray(Image.open(io.BytesIO(content)))[0].astype(int)
+    assert (kept[0], kept[-1]) == (0, 255)
+    assert np.abs(kept - greys[0]).max() <= 4 and (np.diff(kept) >= 0).all()

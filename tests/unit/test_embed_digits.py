@@ -1,0 +1,88 @@
+"""AlexNet's features of digits: their number, their files, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save
+
+from stages import data_efficiency, embed_digits, paths
+from stages.core.idx import read_idx
+from stages.core.tensors import new_tensors, save_tensors
+
+from common import parameters
+from common.artifacts import rows_of
+from common.parameters import change, change_model
+
+
+@pytest.fixture
+def folder(downloads, tmp_path, monkeypatch):
+    """A folder with the real weights, few digits, and the parameters."""
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/alexnet").symlink_to(downloads / "data/alexnet")
+    images = read_idx(downloads / "data/mnist/t10k-images-idx3-ubyte", ndim=3)[:120]
+    labels = read_idx(downloads / "data/mnist/t10k-labels-idx1-ubyte", ndim=1)[:120]
+    tensors = {}
+    for index, part in enumerate(("train", "val", "test")):
+        some = slice(40 * index, 40 * index + 40)
+        tensors[f"{part}_images"] = images[some].copy()
+        tensors[f"{part}_labels"] = labels[some].astype(np.int64)
+    save_tensors(tensors, paths.DIGITS)
+    return write_params()
+
+
+def write_params(section=None, **changes):
+    params = parameters.read()
+    if section:
+        params[section] |= changes
+    parameters.write(params)
+
+
+@pytest.mark.parametrize(("size", "count"), [(63, 256), (224, 256 * 6 * 6)])
+def test_the_size_decides_how_many_features(folder, size, count):
+    write_params("embed", size=size)
+    embed_digits.main()
+    assert load_file(paths.EMBEDDED_DIGITS)["val_features"].shape == (40, count)
+
+
+@pytest.mark.parametrize("size", [62, 225, 96.5])
+def test_a_size_out_of_range_is_refused(folder, failure, size):
+    write_params("embed", size=size)
+    assert failure(embed_digits).startswith(f"params.yaml: embed.size is {size}; it should be")
+
+
+def test_broken_digits_are_refused_and_what_was_there_stays(folder, failure):
+    paths.EMBEDDED_DIGITS.write_bytes(b"before")
+    paths.DIGITS.write_bytes(paths.DIGITS.read_bytes()[:-1])
+    assert failure(embed_digits).startswith(f"{paths.DIGITS} is not a whole safetensors file: ")
+    assert paths.EMBEDDED_DIGITS.read_bytes() == b"before"
+    paths.DIGITS.unlink()
+    assert failure(embed_digits) == f"{paths.DIGITS}: No such file or directory"
+
+
+def test_tensors_written_in_parts_are_the_library_s(tmp_path):
+    labels, features = np.arange(3), np.random.default_rng(0).random((3, 5), np.float32)
+    shapes = {"labels": ("int64", labels.shape), "features": ("float32", features.shape)}
+    with new_tensors(tmp_path / "parts", shapes) as file:
+        file.write(labels.tobytes())
+        for row in features:
+            file.write(row.tobytes())
+    library = save({"labels": labels, "features": features})
+    assert (tmp_path / "parts").read_bytes() == library
+
+
+def test_counts_that_digits_do_not_suffice_for_are_left_out(folder, failure):
+    embed_digits.main()
+    for model in ("logistic", "probe"):
+        change_model(Path(), model, batch_size=20)
+    change(Path(), "data_efficiency", counts=[41, 40, 10, 10])
+    data_efficiency.main()
+    assert [row["images"] for row in rows_of(paths.DATA_EFFICIENCY / "accuracy.csv")] == [
+        "10",
+        "40",
+    ]
+    change(Path(), "data_efficiency", counts=[41, 100])
+    assert failure(data_efficiency) == (
+        "params.yaml: data_efficiency.counts has no number up to 40, the training images"
+    )
