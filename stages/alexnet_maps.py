@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from stages.core.base.command import run
 from stages.core.numerics.pinned import torch
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from stages.core.alexnet.network import SMALLEST, alexnet, normalized
-from stages.core.base.command import run
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_file, write_csv
 from stages.core.base.params import Params, read_params

@@ -8,6 +8,7 @@ Visin, "A guide to convolution arithmetic for deep learning", 2016).
 from pathlib import Path
 from typing import Annotated
 
+from stages.core.base.command import run
 from stages.core.numerics.pinned import torch
 
 from matplotlib.figure import Figure
@@ -15,7 +16,6 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from stages.core.base.command import run
 from stages.core.base.errors import InputError
 from stages.core.base.files import write_csv
 from stages.core.base.params import PARAMS, Params, Seed, read_params

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
+from stages.core.base.command import run
+
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from pydantic import Field
 
-from stages.core.base.command import run
 from stages.core.base.errors import InputError
 from stages.core.base.files import write_csv
 from stages.core.base.params import PARAMS, Count, Params, read_params

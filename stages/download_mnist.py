@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from stages.core.base.command import run
+
 from stages.core.base.files import new_file
 from stages.core.fetch.archives import read_gzip, read_zip
 from stages.core.fetch.download import SourceError, download, first_good, from_index

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+from stages.core.base.command import run
 from stages.core.numerics.pinned import torch
 
 import numpy as np
@@ -14,7 +15,6 @@ from torchvision.models import AlexNet
 from tqdm import tqdm
 
 from stages.core.alexnet.network import SMALLEST, alexnet, features
-from stages.core.base.command import run
 from stages.core.base.params import Params, read_params
 from stages.core.base.tensors import new_tensors, open_tensors
 from stages.core.data.digits import IMAGES, SPLITS

@@ -7,12 +7,13 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Annotated
 
+from stages.core.base.command import run
+
 from pydantic import Field
 from tqdm import tqdm
 
 from stages.core.alexnet.embedding import IMG_EXTENSIONS, Block, embed_block, image_names
 from stages.core.alexnet.network import SMALLEST
-from stages.core.base.command import run
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import PARAMS, Params, read_params

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from stages.core.base.command import run
+
 from matplotlib.figure import Figure
 
-from stages.core.base.command import run
 from stages.core.base.params import read_params
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.lines import Line, plot_lines

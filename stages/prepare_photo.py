@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
+from stages.core.base.command import run
+
 from PIL import Image, ImageOps
 from pydantic import Field
 
-from stages.core.base.command import run
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_file
 from stages.core.base.params import PARAMS, Params, read_params

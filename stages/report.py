@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.core.base.command import run
+
 import numpy as np
 from PIL import Image
 
-from stages.core.base.command import run
 from stages.core.base.files import new_file, write_csv
 from stages.core.base.params import read_params
 from stages.core.base.tensors import load_tensors

@@ -5,9 +5,10 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
+from stages.core.base.command import run
+
 from PIL import Image
 
-from stages.core.base.command import run
 from stages.core.base.files import new_folder
 
 CROP = 256  # side of the squares that are cut from the photograph of 512 × 600, pixels

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from stages.core.base.command import run
+
 import numpy as np
 
-from stages.core.base.command import run
 from stages.core.base.errors import InputError
 from stages.core.base.params import PARAMS, Count, Params, read_params
 from stages.core.base.tensors import save_tensors

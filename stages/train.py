@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
+from stages.core.base.command import run
+
 import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
-from stages.core.base.command import run
 from stages.core.base.files import new_file, write_csv
 from stages.core.base.params import PARAMS, Count, Params, read_params
 from stages.core.base.tensors import save_tensors

@@ -5,9 +5,10 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from stages.core.base.command import run
+
 import numpy as np
 
-from stages.core.base.command import run
 from stages.core.base.params import Params, read_params
 from stages.core.drawing.figure import ColourMap, save_figure
 from stages.core.drawing.grids import Grid, draw_grids

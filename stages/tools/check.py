@@ -9,11 +9,12 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from stages.core.base.command import Parser
+
 from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
 
-from stages.core.base.command import Parser
 from stages.core.base.errors import InputError, explained
 
 

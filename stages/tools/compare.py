@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.core.base.command import Parser
+
 import numpy as np
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from stages.core.base.command import Parser
 from stages.core.base.errors import InputError, explained
 from stages.core.base.files import new_file
 from stages.core.base.values import flatten, is_number

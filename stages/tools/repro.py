@@ -12,6 +12,8 @@ from functools import partial
 from typing import NamedTuple, TextIO
 from uuid import uuid4
 
+from stages.core.base.command import Parser
+
 import dask
 import networkx
 from dask.delayed import Delayed
@@ -20,7 +22,6 @@ from dvc.repo import Repo
 from tqdm import tqdm
 from tqdm.dask import TqdmCallback
 
-from stages.core.base.command import Parser
 from stages.core.base.errors import InputError, explained
 from stages.core.parallel.cluster import connect
 from stages.tools.worker import on_a_worker, run_dvc

@@ -12,10 +12,11 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.core.base.command import Parser
+
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from stages.core.base.command import Parser
 from stages.core.base.errors import InputError, explained
 from stages.core.base.values import flatten, is_number
 from stages.core.drawing.figure import save_figure
