@@ -3,14 +3,11 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 
-from stages.core.command import run
-from stages.core.numerics import torch  # noqa: F401  before any test imports torch
+from stages.core.numerics.pinned import torch  # noqa: F401  before any test imports torch
 
 import pytest
 from filelock import FileLock
@@ -20,6 +17,7 @@ from common import graph
 from common.pages import CHROMIUM, SWITCHES
 from common.processes import PATIENCE
 from common.project import copy_pipeline, copy_project, execute
+from common.stages import run_stage
 
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
@@ -123,15 +121,12 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def failure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> Callable[[ModuleType, str], str]:
+def failure() -> Callable[[str], str]:
     """Run a stage that must fail; its message, after exit status 1 and with no output written."""
 
-    def fail(stage: ModuleType, *arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", [stage.__name__, *arguments])
+    def fail(address: str) -> str:
         with pytest.raises(SystemExit) as caught:
-            run(stage.main, models=arguments)
+            run_stage(address)
         message = caught.value.code  # a text: Python prints it and exits with status 1
         assert isinstance(message, str) and message.startswith("error: "), message
         return message.removeprefix("error: ")

@@ -48,11 +48,12 @@ def stage(name: str) -> None:
 def loop(side: int) -> None:
     """Print the images a second, side × side each, of a bare loop over batches that are in memory,
     by the same numerics and in as many threads."""
-    from stages.core.numerics import torch
+    from stages.core.numerics.pinned import torch
 
-    from stages.core.alexnet import alexnet
-    from stages.core.parallel import in_threads
     from stages.paths import ALEXNET
+
+    from stages.core.alexnet.network import alexnet
+    from stages.core.parallel.threads import in_threads
 
     features = torch.inference_mode()(alexnet(ROOT / ALEXNET).features)
     batch = torch.rand(BATCH, 3, side, side)

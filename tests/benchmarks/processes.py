@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.core.numerics import torch
+from stages.core.numerics.pinned import torch
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from stages.core.figures import DPI, Grid, draw_grids, middle, save_figure
 
 from stages import paths
-from stages.core.alexnet import alexnet
-from stages.core.figures import DPI, Grid, draw_grids, middle, save_figure
-from stages.core.photo import read_photo
+from stages.core.alexnet.network import alexnet
+from stages.core.data.photo import read_photo
 
 from benchmarks.side_by_side import medians, print_table, seconds
 

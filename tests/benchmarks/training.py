@@ -16,8 +16,9 @@ ROUNDS = 5
 
 def pipeline(model: str) -> float:
     """Seconds of the pipeline's loop, the optimizer made in them."""
-    from stages import paths
     from stages.core.classifiers import build, learn, read_splits, read_train_params
+
+    from stages import paths
 
     data = read_splits(paths.DIGITS, "cnn")
     params = read_train_params(paths.PARAMS, model)

@@ -73,11 +73,11 @@ def picture(kind: str) -> bytes:
 def readers() -> dict[str, Reader]:
     from stages.core import archives
     from stages.core import idx as idx_reader
-    from stages.core.download import SourceError
-    from stages.core.errors import InputError
-    from stages.core.images import UnreadableImage, open_rgb
-    from stages.core.tensors import load_tensors
-    from stages.core.unpickle import unpickle_arrays
+    from stages.core.base.errors import InputError
+    from stages.core.base.tensors import load_tensors
+    from stages.core.data.images import UnreadableImage, open_rgb
+    from stages.core.fetch.download import SourceError
+    from stages.core.fetch.unpickle import unpickle_arrays
 
     def read_compressed_tar(path: Path) -> bytes:
         """Compressed here, so that the fuzzer's changes are to what is inside."""

@@ -1,5 +1,6 @@
 """The stages and their outputs, as DVC reads them from dvc.yaml."""
 
+import shlex
 from functools import cache
 from pathlib import Path
 
@@ -34,9 +35,13 @@ def downloads() -> dict[str, Stage]:
     return {name: stage for name, stage in stages().items() if "download" in name}
 
 
+def command(address: str) -> list[str]:
+    return shlex.split(stages()[address].cmd, comments=True)
+
+
 def commands() -> list[list[str]]:
     """Those of all but the downloads, in an order in which they can run."""
-    return [stage.cmd.split() for stage in made_here().values()]
+    return [command(address) for address in made_here()]
 
 
 def downstream(*addresses: str) -> set[str]:

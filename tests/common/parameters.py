@@ -5,17 +5,14 @@ from typing import Any
 
 import yaml
 
-from stages import paths
-
 from common.project import ROOT
 
-MODELS = tuple(paths.MODELS)
 SNAPSHOTS = "train.snapshots"
 
 
 def section(model: str) -> str:
     """The section of a model, by its full name."""
-    return f"train.{model}"
+    return f"models.{model}"
 
 
 def read(folder: Path = ROOT) -> dict[str, Any]:
@@ -24,6 +21,9 @@ def read(folder: Path = ROOT) -> dict[str, Any]:
 
 def write(params: dict[str, Any], folder: Path = Path()) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+MODELS = tuple(read()["models"])
 
 
 def value(params: dict[str, Any], name: str) -> Any:

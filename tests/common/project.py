@@ -10,10 +10,10 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 LOCK = (ROOT / "dvc.lock").read_bytes()
 
-REPRO = ("python", "-m", "stages.core.repro")
-COMPARE = ("python", "-m", "stages.core.compare")
-CHECK = ("python", "-m", "stages.core.cache")
-SWEEP = ("python", "-m", "stages.core.sweep")
+REPRO = ("python", "-m", "stages.tools.repro")
+COMPARE = ("python", "-m", "stages.tools.compare")
+CHECK = ("python", "-m", "stages.tools.check")
+SWEEP = ("python", "-m", "stages.tools.sweep")
 
 
 def execute(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess:

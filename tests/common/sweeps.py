@@ -1,6 +1,6 @@
 """What the figure of a sweep shows."""
 
-from stages.core import sweep
+from stages.tools import sweep
 
 
 def lines(printed, parameter="mlp.width", metric="accuracy"):

@@ -11,7 +11,7 @@ import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.core.numerics import torch  # noqa: F401  before any stage imports it
+from stages.core.numerics.pinned import torch  # noqa: F401  before any stage imports it
 
 import numpy as np
 import pytest
@@ -25,16 +25,14 @@ from stages import (
     convolve,
     data_efficiency,
     embed_digits,
-    learning_curves,
     paths,
     train,
-    weight_grid,
 )
-from stages.core.archives import read_gzip, read_tar, read_zip
-from stages.core.download import SourceError
-from stages.core.errors import InputError
-from stages.core.idx import read_idx
-from stages.core.tensors import load_tensors, save_tensors
+from stages.core.base.errors import InputError
+from stages.core.base.tensors import load_tensors, save_tensors
+from stages.core.data.idx import read_idx
+from stages.core.fetch.archives import read_gzip, read_tar, read_zip
+from stages.core.fetch.download import SourceError
 
 from commands.fuzz import is_read, readers
 from common.project import ROOT
@@ -228,7 +226,7 @@ def test_labels_that_are_no_digits_are_one_line(folder, failure, label):
     tensors = load_file(paths.DIGITS)
     tensors["val_labels"][7] = label
     save_tensors(tensors, paths.DIGITS)
-    found = failure(train, "logistic")
+    found = failure("train@logistic")
     assert found.startswith(f"{paths.DIGITS}: val_labels are from ") and str(label) in found
 
 
@@ -237,7 +235,7 @@ def test_labels_that_are_no_digits_are_one_line(folder, failure, label):
 def test_weights_of_another_model_are_one_line(folder, failure, model):
     other = "cnn" if model != "cnn" else "mlp"
     shutil.copy(paths.weights(other), paths.weights(model))
-    assert failure(weight_grid, model).startswith(f"{paths.weights(model)} has the tensors [")
+    assert failure(f"weight_grid@{model}").startswith(f"{paths.weights(model)} has the tensors [")
 
 
 @pytest.mark.fault("other tensors than a stage needs")
@@ -246,13 +244,13 @@ def test_weights_that_are_not_finite_are_one_line(folder, failure):
     tensors["layer1.weight"][0, 0] = np.nan
     save_tensors(tensors, paths.weights("mlp"))
     message = f"{paths.weights('mlp')}: layer1.weight has numbers that are not finite"
-    assert failure(weight_grid, "mlp") == message
+    assert failure("weight_grid@mlp") == message
 
 
 def test_features_of_no_square_maps_are_one_line(folder, failure):
     weight = np.zeros((10, 512), np.float32)
     save_tensors({"layer.weight": weight, "layer.bias": weight[:, 0]}, paths.weights("probe"))
-    assert "512 features are not those of" in failure(weight_grid, "probe")
+    assert "512 features are not those of" in failure("weight_grid@probe")
 
 
 @pytest.mark.fault("other tensors than a stage needs")
@@ -260,7 +258,7 @@ def test_other_weights_of_alexnet_are_one_line(folder, failure):
     tensors = load_file(paths.ALEXNET)
     tensors["features.0.weight"] = tensors["features.0.weight"][:, :, :5].copy()
     save_tensors(tensors, paths.ALEXNET)
-    assert failure(alexnet_maps) == (
+    assert failure("alexnet_maps") == (
         f"{paths.ALEXNET}: features.0.weight is F32 64 × 3 × 5 × 11; "
         "it should be F32 64 × 3 × 11 × 11"
     )
@@ -277,7 +275,7 @@ def test_a_photograph_that_is_none_is_one_line(folder, failure, stage):
 
 def test_a_photograph_too_small_for_alexnet_is_one_line(folder, failure):
     Image.new("RGB", (62, 62)).save(paths.PHOTO)
-    assert failure(alexnet_maps) == f"{paths.PHOTO} has 62 × 62 pixels; 63 or more are right"
+    assert failure("alexnet_maps") == f"{paths.PHOTO} has 62 × 62 pixels; 63 or more are right"
 
 
 HEAD = b"iteration,loss,train_accuracy,val_accuracy\n"
@@ -291,7 +289,7 @@ HEAD = b"iteration,loss,train_accuracy,val_accuracy\n"
 )
 def test_a_curve_that_is_none_is_one_line(folder, failure, content):
     paths.curves("cnn").write_bytes(content)
-    found = failure(learning_curves, "cnn")
+    found = failure("learning_curves@cnn")
     assert found.startswith(str(paths.curves("cnn"))) and "\n" not in found
 
 

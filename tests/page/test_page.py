@@ -3,16 +3,16 @@
 import base64
 import re
 
-from stages.core.numerics import torch
+from stages.core.numerics.pinned import torch
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from stages import paths
-from stages.core.models import CNN, MLP, LogisticRegression
-from stages.core.tensors import load_tensors
+from stages.core.base.tensors import load_tensors
+from stages.core.learning.models import CNN, MLP, LogisticRegression
 
+from common import paths
 from common.artifacts import rows_of
 from common.pages import needs_chromium, opened, serious_faults
 from common.processes import PATIENCE

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import paths, report
-from stages.core.tensors import load_tensors, save_tensors
+from stages.core.base.tensors import load_tensors, save_tensors
 
-from common import parameters
+from common import parameters, paths
 from common.artifacts import rows_of
 from common.pages import Reader
 from common.parameters import SNAPSHOTS, section, value
 from common.project import ROOT
+from common.stages import run_stage
 
 TITLES = paths.MODELS
 
@@ -181,7 +181,7 @@ def test_a_large_model_leaves_room_for_the_figures_that_fit(inputs):
     save_tensors(weights, paths.weights("mlp"))
     first = np.broadcast_to(weights["layer1.weight"], (93, 1024, 784))
     save_tensors({"iteration": np.arange(1, 94), "weight": first.copy()}, paths.snapshots("mlp"))
-    report.main()
+    run_stage("report")
     page = paths.REPORT.read_text()
     assert 5_000_000 < len(page.encode()) < 6_000_000
     assert "1024\xa0×\xa0784" in page and "814,090" not in page
@@ -199,7 +199,7 @@ def test_few_digits_and_one_convolution_make_a_page_too(inputs):
     )
     table = (paths.CONVOLUTION / "shapes.csv").read_text().splitlines()
     (paths.CONVOLUTION / "shapes.csv").write_text("\n".join([*table[:1], table[-1], ""]))
-    report.main()
+    run_stage("report")
     read = Reader(paths.REPORT.read_text())
     assert read.tables["Images of each digit"][-1] == ["All", "3", "2", "5"]
     assert len(read.tables["Every shape on the way"]) == 2
@@ -209,9 +209,9 @@ def test_what_is_missing_or_broken_is_one_line(inputs, failure):
     before = paths.REPORT.read_bytes()
     weights = paths.weights("cnn")
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert failure(report).startswith(f"{weights} is not a whole safetensors file: ")
+    assert failure("report").startswith(f"{weights} is not a whole safetensors file: ")
     weights.unlink()
-    assert failure(report) == f"{weights}: No such file or directory"
+    assert failure("report") == f"{weights}: No such file or directory"
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     assert paths.REPORT.read_bytes() == before
 
@@ -220,4 +220,4 @@ def test_a_missing_parameter_is_named(inputs, failure):
     params = parameters.read(Path())
     del params["data_efficiency"]
     parameters.write(params)
-    assert failure(report) == "params.yaml: data_efficiency is missing"
+    assert failure("report") == "params.yaml: data_efficiency is missing"

@@ -2,17 +2,17 @@
 
 import hashlib
 
-from stages.core.numerics import torch
+from stages.core.numerics.pinned import torch
 
 import numpy as np
 import pytest
 import torchvision
 from PIL import Image
 
-from stages.core.alexnet import alexnet
-from stages.core.figures import middle
-from stages.core.photo import read_photo
-from stages.core.tensors import load_tensors
+from stages.core.alexnet.network import alexnet
+from stages.core.base.tensors import load_tensors
+from stages.core.data.photo import read_photo
+from stages.core.drawing.grids import percentile_limits
 
 from common.artifacts import rows_of
 
@@ -112,7 +112,7 @@ def test_the_figures_are_of_the_right_layers(pipeline, model):
         ("conv2_pool", outputs[5], 4),
     ):
         picture = np.asarray(Image.open(pipeline / f"artifacts/alexnet/{name}.png").convert("L"))
-        low, high = middle(maps)
+        low, high = percentile_limits(maps)
         side = maps.shape[-1]
         for channel in (0, 21, 63):
             top = 24 + 36 + 26 + 15 + channel // 8 * (side * zoom + 4 + 15)

@@ -141,7 +141,7 @@ def test_a_worker_elsewhere_or_with_other_code_is_refused(project, tmp_path):
             f"error: a Dask worker at {address} {advice}python -m dask worker {address}\n"
         )
     with cluster(project, 1) as (address, _):
-        code = "from distributed import Client; from stages.core.cluster import project; import sys"
+        code = "from distributed import Client; from stages.core.parallel.cluster import project; import sys"
         execute(project, "python", "-c", f"{code}; Client(sys.argv[1]).run(project)", address)
         next((project / "stages").rglob("idx.py")).open("a").write("# changed\n")
         result = execute(project, *ON, address)

@@ -12,9 +12,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from stages import paths
-
-from common import parameters
+from common import parameters, paths
 from common.pages import Reader, needs_chromium, opened, serious_faults
 from common.parameters import MODELS, SNAPSHOTS, section
 from common.project import COMPARE, ENVIRONMENT, ROOT, copy_pipeline, execute

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.core.tensors import load_tensors
+from stages.core.base.tensors import load_tensors
 
 from common.artifacts import GAP, LABEL, LEFT, TOP, drawn, grey
 from common.project import execute

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 
-from stages.core.numerics import torch
+from stages.core.numerics.pinned import torch
 
 import duckdb
 import numpy as np
@@ -16,11 +16,11 @@ from PIL import Image
 from safetensors.numpy import load_file, save
 from torchvision.transforms import functional as TF
 
-from stages import embed_digits, paths
-from stages.core.alexnet import alexnet
-from stages.core.tensors import load_tensors
+from stages import embed_digits
+from stages.core.alexnet.network import alexnet
+from stages.core.base.tensors import load_tensors
 
-from common import parameters
+from common import parameters, paths
 from common.artifacts import rows_of
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image
 
-from stages.core.tensors import load_tensors
+from stages.core.base.tensors import load_tensors
 
 
 def test_real_mnist_is_split_as_the_lesson_does(pipeline):

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from stages.core import sweep
+from stages.tools import sweep
 
 from common.graph import downstream, stages
 from common.parameters import of_model, section

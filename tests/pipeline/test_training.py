@@ -3,14 +3,14 @@
 import json
 import math
 
-from stages.core.numerics import Conv2d, torch
+from stages.core.numerics.pinned import Conv2d, torch
 
 import pytest
 from torch import nn
 
-from stages.core.models import CNN, MLP, LogisticRegression
-from stages.core.tensors import load_tensors
-from stages.core.training import EVAL_BATCH
+from stages.core.base.tensors import load_tensors
+from stages.core.learning.models import CNN, MLP, LogisticRegression
+from stages.core.learning.training import EVAL_BATCH
 
 from benchmarks import lesson
 from common import parameters

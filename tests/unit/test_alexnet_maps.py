@@ -1,12 +1,12 @@
 """How the maps and filters of AlexNet are drawn, and how its input is normalized."""
 
-from stages.core.numerics import torch
+from stages.core.numerics.pinned import torch
 
 import numpy as np
 import pytest
 
 from stages import alexnet_maps
-from stages.core.alexnet import normalized
+from stages.core.alexnet.network import normalized
 
 
 def test_normalization_is_imagenet_s():

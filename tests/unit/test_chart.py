@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.core.chart import Chart, Line, ticks
-from stages.core.page import picture, tiled
+from stages.core.page.chart import Chart, Line, ticks
+from stages.core.page.page import picture, tiled
 
 
 @pytest.mark.parametrize(

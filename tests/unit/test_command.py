@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.core.files import new_file
+from stages.core.base.files import new_file
 
 from common.parameters import MODELS
 from common.project import ROOT, execute

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.core.compare import Run, changes, metric_rows, tiles, weight_grids
+from stages.tools.compare import Run, changes, metric_rows, tiles, weight_grids
 
 
 def run(**changes):

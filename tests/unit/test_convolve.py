@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.core.numerics import torch
+from stages.core.numerics.pinned import torch
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from PIL import Image
 from stages import convolve
 
 from common.artifacts import rows_of
+from common.stages import run_stage
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def write_params(name="a", **change):
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_shapes_follow_the_formula(folder, kernel_size, padding, stride):
     write_params(kernel_size=kernel_size, padding=padding, stride=stride)
-    convolve.main()
+    run_stage("convolve")
     [row] = rows_of(folder / "artifacts/convolution/shapes.csv")
     side = (40 + 2 * padding - kernel_size) // stride + 1
     assert row["output"] == f"1x10x{side}x{side}"
@@ -54,7 +55,7 @@ def test_maps_are_sums_of_products_and_pooling_their_maxima(folder, monkeypatch)
     real = convolve.draw
     monkeypatch.setattr(convolve, "draw", keep)
     write_params(padding=1, stride=2)
-    convolve.main()
+    run_stage("convolve")
     torch.manual_seed(0)
     layer = torch.nn.Conv2d(3, 10, 3, stride=2, padding=1)
     kernel, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
@@ -95,18 +96,18 @@ def test_the_figure_has_all_channels_before_and_after(side, tile):
 
 def test_the_smallest_map_can_be_drawn(folder):
     write_params(kernel_size=39, out_channels=1)
-    convolve.main()
+    run_stage("convolve")
     [row] = rows_of(folder / "artifacts/convolution/shapes.csv")
     assert (row["output"], row["pooled"]) == ("1x1x2x2", "1x1x1x1")
 
 
 def test_the_seed_decides(folder):
-    convolve.main()
+    run_stage("convolve")
     before = Path("artifacts/convolution/a.png").read_bytes()
     params = yaml.safe_load(Path("params.yaml").read_text())
     params["convolve"]["seed"] = 1
     Path("params.yaml").write_text(yaml.safe_dump(params))
-    convolve.main()
+    run_stage("convolve")
     assert Path("artifacts/convolution/a.png").read_bytes() != before
 
 
@@ -116,7 +117,7 @@ def test_the_seed_decides(folder):
 )
 def test_what_leaves_nothing_to_pool_is_refused(folder, failure, change, problem):
     write_params(**change)
-    assert failure(convolve) == (
+    assert failure("convolve") == (
         f"params.yaml: convolve.convolutions.a: a kernel of {problem} on 40 pixels "
         "leaves less than the 2 × 2 that pooling needs"
     )
@@ -125,4 +126,4 @@ def test_what_leaves_nothing_to_pool_is_refused(folder, failure, change, problem
 @pytest.mark.parametrize("name", ["../a", "A", "", "a" * 51])
 def test_a_name_that_makes_no_good_file_name_is_refused(folder, failure, name):
     write_params(name)
-    assert "it should match pattern '^[a-z0-9_]{1,50}$'" in failure(convolve)
+    assert "it should match pattern '^[a-z0-9_]{1,50}$'" in failure("convolve")

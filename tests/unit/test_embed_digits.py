@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from stages import data_efficiency, embed_digits, paths
-from stages.core.idx import read_idx
-from stages.core.tensors import new_tensors, save_tensors
+from stages.core.base.tensors import new_tensors, save_tensors
+from stages.core.data.idx import read_idx
 
-from common import parameters
+from common import parameters, paths
 from common.artifacts import rows_of
 from common.parameters import change, change_model
+from common.stages import run_stage
 
 
 @pytest.fixture
@@ -42,23 +42,23 @@ def write_params(section=None, **changes):
 @pytest.mark.parametrize(("size", "count"), [(63, 256), (224, 256 * 6 * 6)])
 def test_the_size_decides_how_many_features(folder, size, count):
     write_params("embed", size=size)
-    embed_digits.main()
+    run_stage("embed_digits")
     assert load_file(paths.EMBEDDED_DIGITS)["val_features"].shape == (40, count)
 
 
 @pytest.mark.parametrize("size", [62, 225, 96.5])
 def test_a_size_out_of_range_is_refused(folder, failure, size):
     write_params("embed", size=size)
-    assert failure(embed_digits).startswith(f"params.yaml: embed.size is {size}; it should be")
+    assert failure("embed_digits").startswith(f"params.yaml: embed.size is {size}; it should be")
 
 
 def test_broken_digits_are_refused_and_what_was_there_stays(folder, failure):
     paths.EMBEDDED_DIGITS.write_bytes(b"before")
     paths.DIGITS.write_bytes(paths.DIGITS.read_bytes()[:-1])
-    assert failure(embed_digits).startswith(f"{paths.DIGITS} is not a whole safetensors file: ")
+    assert failure("embed_digits").startswith(f"{paths.DIGITS} is not a whole safetensors file: ")
     assert paths.EMBEDDED_DIGITS.read_bytes() == b"before"
     paths.DIGITS.unlink()
-    assert failure(embed_digits) == f"{paths.DIGITS}: No such file or directory"
+    assert failure("embed_digits") == f"{paths.DIGITS}: No such file or directory"
 
 
 def test_tensors_written_in_parts_are_the_library_s(tmp_path):
@@ -73,16 +73,16 @@ def test_tensors_written_in_parts_are_the_library_s(tmp_path):
 
 
 def test_counts_that_digits_do_not_suffice_for_are_left_out(folder, failure):
-    embed_digits.main()
+    run_stage("embed_digits")
     for model in ("logistic", "probe"):
         change_model(Path(), model, batch_size=20)
     change(Path(), "data_efficiency", counts=[41, 40, 10, 10])
-    data_efficiency.main()
+    run_stage("data_efficiency")
     assert [row["images"] for row in rows_of(paths.DATA_EFFICIENCY / "accuracy.csv")] == [
         "10",
         "40",
     ]
     change(Path(), "data_efficiency", counts=[41, 100])
-    assert failure(data_efficiency) == (
+    assert failure("data_efficiency") == (
         "params.yaml: data_efficiency.counts has no number up to 40, the training images"
     )

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from stages import embed_images, paths
+from stages import embed_images
 
-from common import parameters
+from common import parameters, paths
+from common.stages import run_stage
 
 RED, GREEN = (200, 30, 40), (20, 160, 60)
 
@@ -48,18 +49,18 @@ def skipped():
 
 def test_not_pooled_they_are_256_maps(folder):
     write_params(pool=False, size=224)
-    embed_images.main()
+    run_stage("embed_images")
     table = pq.read_table(paths.EMBEDDED_IMAGES / "part-000000.parquet")
     assert str(table.schema.field("features").type) == "fixed_size_list<element: float>[9216]"
     maps = np.stack(table["features"].to_numpy()).reshape(2, 256, 6, 6)
     write_params(pool=True, size=224)
-    embed_images.main()
+    run_stage("embed_images")
     means = np.stack([row["features"] for row in rows()])
     assert np.allclose(maps.mean((2, 3)), means, atol=1e-5)
 
 
 def test_images_beside_folders_have_no_label(folder):
-    embed_images.main()
+    run_stage("embed_images")
     assert [(row["path"], row["label"]) for row in rows()] == [
         ("two.jpg", None),
         ("red/one.png", "red"),
@@ -68,20 +69,20 @@ def test_images_beside_folders_have_no_label(folder):
 
 def test_files_are_of_bounded_size_and_in_order(folder, monkeypatch):
     """Whatever else they hold, an image's row is the same."""
-    embed_images.main()
+    run_stage("embed_images")
     [_, red] = rows()
     for index in range(6):
         shutil.copy("own/red/one.png", f"own/red/copy{index}.png")
     Path("own/red/notes.txt").write_text("not an image, and not taken for one")
     monkeypatch.setattr(embed_images, "ROWS", 3)
-    embed_images.main()
+    run_stage("embed_images")
     files = sorted(paths.EMBEDDED_IMAGES.glob("*.parquet"))
     assert [pq.read_metadata(file).num_rows for file in files] == [3, 3, 2]
     names = [row["path"] for row in rows()]
     assert names == ["two.jpg", *(f"red/copy{index}.png" for index in range(6)), "red/one.png"]
     assert all(row["features"] == red["features"] for row in rows()[1:])
     shutil.rmtree("own/red")
-    embed_images.main()
+    run_stage("embed_images")
     assert [file.name for file in paths.EMBEDDED_IMAGES.iterdir() if "part" in file.name] == [
         "part-000000.parquet"  # no file of a larger folder is left
     ]
@@ -94,7 +95,7 @@ def test_links_are_followed_but_not_in_circles(folder):
     (folder / "red/other").symlink_to(Path("other").resolve())
     Path("other/back").symlink_to(folder.resolve() / "red")
     shutil.copy("own/two.jpg", "other")
-    embed_images.main()
+    run_stage("embed_images")
     assert [row["path"] for row in rows()] == [
         "two.jpg",
         "linked/one.png",
@@ -124,11 +125,11 @@ def broken(folder):
 
 
 def test_what_cannot_be_read_is_a_row_with_the_reason_and_the_rest_goes_on(folder):
-    embed_images.main()
+    run_stage("embed_images")
     before = rows()
     reasons = broken(folder)
     write_params(max_skipped=len(reasons))
-    embed_images.main()
+    run_stage("embed_images")
     assert rows() == before
     found = dict(skipped())
     assert found.keys() == reasons.keys()
@@ -138,7 +139,7 @@ def test_what_cannot_be_read_is_a_row_with_the_reason_and_the_rest_goes_on(folde
 def test_more_of_them_fail_the_stage(folder, failure):
     reasons = broken(folder)
     write_params(max_skipped=len(reasons) - 1)
-    assert failure(embed_images) == (
+    assert failure("embed_images") == (
         "own: 6 images cannot be used, more than images.max_skipped, 5; "
         "the first: bomb.png has too many pixels; 89,478,485 are allowed"
     )
@@ -149,7 +150,7 @@ def test_no_readable_image_leaves_no_rows(folder):
     folder.mkdir()
     (folder / "text.jpg").write_text("no image")
     write_params(max_skipped=1)
-    embed_images.main()
+    run_stage("embed_images")
     assert rows() == [] and len(skipped()) == 1
 
 
@@ -160,7 +161,7 @@ def test_a_folder_without_images_is_refused(folder, failure, what):
         folder.mkdir()
     elif what == "a file":
         folder.write_text("")
-    message = failure(embed_images)
+    message = failure("embed_images")
     assert message.startswith("params.yaml: images.path: own should be a folder with images in it")
 
 
@@ -170,7 +171,7 @@ def test_a_large_jpeg_is_the_same_image_decoded_small(folder):
     pixels = np.stack((x, y, (x + y) / 2), axis=2) * 255
     Image.fromarray(pixels.astype(np.uint8)).save("own/large.jpg", quality=95)
     Image.fromarray(pixels.astype(np.uint8)).save("own/large.png")
-    embed_images.main()
+    run_stage("embed_images")
     found = {row["path"]: row for row in rows()}
     assert found["large.jpg"]["width"] == found["large.jpg"]["height"] == 1600
     jpg, png, other = (
@@ -189,4 +190,4 @@ def test_a_large_jpeg_is_the_same_image_decoded_small(folder):
 )
 def test_parameters_out_of_range_are_refused(folder, failure, change, message):
     write_params(**change)
-    assert failure(embed_images) == f"params.yaml: images.{message}"
+    assert failure("embed_images") == f"params.yaml: images.{message}"

@@ -10,11 +10,13 @@ from matplotlib.colors import Normalize
 from PIL import Image
 
 from stages import learning_curves, weight_grid
-from stages.core.curves import Point
-from stages.core.figures import DPI, GROUND, Grid, compose, draw_grids, middle, save_figure
-from stages.core.tensors import save_tensors
+from stages.core.base.tensors import save_tensors
+from stages.core.drawing.figure import DPI, save_figure
+from stages.core.drawing.grids import GROUND, Grid, compose, draw_grids, percentile_limits
+from stages.core.learning.curves import Point
 
 from common.artifacts import GAP, LABEL, LEFT, TOP, drawn
+from common.stages import run_stage
 
 
 def texts(figure):
@@ -61,7 +63,7 @@ def test_the_colour_map_is_the_one_asked_for(tmp_path, monkeypatch):
     )
     for cmap, colour in (("gray", [255, 255, 255]), ("viridis", [253, 231, 36])):
         Path("params.yaml").write_text(yaml.safe_dump({"weight_grid": {"cmap": cmap}}))
-        weight_grid.main("logistic")
+        run_stage("weight_grid@logistic")
         picture = drawn("artifacts/figures/logistic/weights.png")
         last = picture[TOP + 28 * 5 + GAP + LABEL + 27 * 5 + 2, LEFT + 4 * 144 + 27 * 5 + 2]
         assert last.tolist() == colour
@@ -103,8 +105,8 @@ def test_the_scale_marks_what_lies_beyond_it():
 
 
 def test_the_middle_leaves_out_the_extremes():
-    assert middle(np.arange(1000.0)) == (5, 994)
-    assert middle(np.arange(10.0)) == (0, 9)
+    assert percentile_limits(np.arange(1000.0)) == (5, 994)
+    assert percentile_limits(np.arange(10.0)) == (0, 9)
 
 
 def test_equal_values_can_be_drawn(tmp_path):
@@ -137,4 +139,4 @@ def test_a_single_point_is_seen():
 
 def test_a_missing_curve_is_named(failure, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert failure(learning_curves, "mlp") == "artifacts/curves/mlp.csv: No such file or directory"
+    assert failure("learning_curves@mlp") == "artifacts/curves/mlp.csv: No such file or directory"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from stages import split_digits, train, weight_grid
 from stages.core.classifiers import MLPParams
-from stages.core.params import read_params
+
+from stages import split_digits
+from stages.core.base.params import read_params
 
 from common import parameters
 from common.parameters import of_model, section
@@ -45,17 +45,17 @@ def test_the_project_s_own_parameters_are_good():
 )
 def test_a_wrong_value_is_named(failure, change, message):
     write(GOOD["digits"] | change)
-    assert failure(split_digits) == message
+    assert failure("split_digits") == message
 
 
 def test_a_missing_key_is_named(failure):
     write({"train": 2000, "val": 500})
-    assert failure(split_digits) == "params.yaml: digits.test is missing"
+    assert failure("split_digits") == "params.yaml: digits.test is missing"
 
 
 def test_all_that_is_wrong_is_named_in_one_line(failure):
     write({"train": -1, "val": 500, "tests": 7})
-    assert failure(split_digits) == (
+    assert failure("split_digits") == (
         "params.yaml: digits.train is -1; it should be greater than or equal to 1; "
         "digits.test is missing; digits.tests is not a parameter; is it misspelt?"
     )
@@ -77,11 +77,11 @@ def test_all_that_is_wrong_is_named_in_one_line(failure):
 )
 def test_what_is_not_such_a_mapping_is_refused(failure, text, message):
     write(None, text)
-    assert message in failure(split_digits)
+    assert message in failure("split_digits")
 
 
 def test_a_missing_file_is_named(failure):
-    assert failure(split_digits) == "params.yaml: No such file or directory"
+    assert failure("split_digits") == "params.yaml: No such file or directory"
 
 
 def test_an_exponent_makes_a_number(tmp_path):
@@ -113,12 +113,12 @@ def test_hyperparameters_have_ranges(failure, change, message):
     params = parameters.read()
     of_model(params, "mlp").update(yaml.safe_load(change))
     parameters.write(params)
-    assert failure(train, "mlp") == f"params.yaml: {section('mlp')}.{message}"
+    assert failure("train@mlp") == f"params.yaml: {section('mlp')}.{message}"
 
 
 def test_a_colour_map_must_exist(failure):
     Path("params.yaml").write_text("weight_grid: {cmap: grey_and_pink}")
-    assert failure(weight_grid, "mlp") == (
+    assert failure("weight_grid@mlp") == (
         "params.yaml: weight_grid.cmap is 'grey_and_pink'; "
         "it should be one of matplotlib's colour maps: gray, viridis, cividis, …"
     )

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from stages import prepare_photo
+from common.stages import run_stage
 
 RED, BLUE = (200, 30, 40), (20, 60, 220)
 
@@ -32,7 +32,7 @@ def two_halves(width=200, height=200):
 
 
 def prepared():
-    prepare_photo.main()
+    run_stage("prepare_photo")
     image = Image.open("data/photo.png")
     assert (image.size, image.mode, image.format) == ((100, 100), "RGB", "PNG")
     return np.asarray(image)
@@ -130,7 +130,7 @@ def png():
 )
 def test_what_is_no_whole_image_is_refused(failure, content, reason):
     Path("photo.png").write_bytes(content)
-    message = failure(prepare_photo)
+    message = failure("prepare_photo")
     assert message.startswith("params.yaml: photo.path: photo.png ")
     assert reason in message and "\n" not in message
     assert not Path("data/photo.png").exists()
@@ -138,20 +138,20 @@ def test_what_is_no_whole_image_is_refused(failure, content, reason):
 
 def test_what_is_no_file_is_named(failure):
     write_params("nothing.png")
-    assert failure(prepare_photo) == (
+    assert failure("prepare_photo") == (
         "params.yaml: photo.path: nothing.png cannot be read as an image: No such file or directory"
     )
     os.mkfifo("pipe.png")
     for path in (".", "pipe.png"):
         write_params(path)
-        assert failure(prepare_photo) == f"params.yaml: photo.path: {path} is not a file"
+        assert failure("prepare_photo") == f"params.yaml: photo.path: {path} is not a file"
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_32_bits_of_no_known_range_are_refused(failure, dtype):
     Image.fromarray(np.ones((100, 100), dtype)).save("photo.tiff")
     write_params("photo.tiff")
-    assert failure(prepare_photo) == (
+    assert failure("prepare_photo") == (
         "params.yaml: photo.path: photo.tiff has 32 bits a channel, of no known range; "
         "8 or 16 are right"
     )
@@ -159,7 +159,7 @@ def test_32_bits_of_no_known_range_are_refused(failure, dtype):
 
 def test_too_few_pixels_are_refused(failure):
     two_halves(62, 300).save("photo.png")
-    assert failure(prepare_photo) == (
+    assert failure("prepare_photo") == (
         "params.yaml: photo.path: photo.png has 62 × 300 pixels; AlexNet needs 63 × 63 or more"
     )
 
@@ -173,7 +173,7 @@ def test_63_pixels_are_enough():
 def test_a_decompression_bomb_is_refused(failure):
     Image.new("1", (20_000, 20_000)).save("photo.png")
     assert Path("photo.png").stat().st_size < 200_000
-    assert failure(prepare_photo) == (
+    assert failure("prepare_photo") == (
         "params.yaml: photo.path: photo.png has too many pixels; 89,478,485 are allowed"
     )
 
@@ -181,4 +181,4 @@ def test_a_decompression_bomb_is_refused(failure):
 @pytest.mark.parametrize("size", [62, 2049])
 def test_the_size_has_a_range(failure, size):
     write_params("photo.png", size)
-    assert f"photo.size is {size}; it should be" in failure(prepare_photo)
+    assert f"photo.size is {size}; it should be" in failure("prepare_photo")

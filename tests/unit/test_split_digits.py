@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import yaml
 
-from stages import split_digits
-from stages.core.errors import InputError
-from stages.core.idx import read_idx
-from stages.core.tensors import load_tensors
+from stages.core.base.errors import InputError
+from stages.core.base.tensors import load_tensors
+from stages.core.data.idx import read_idx
+
+from common.stages import run_stage
 
 
 def idx(*shape, magic=None, data=None):
@@ -61,7 +62,7 @@ def test_idx_that_does_not_fit_is_refused(tmp_path, content, message):
 
 
 def test_the_splits_are_the_first_images_in_order(mnist):
-    split_digits.main()
+    run_stage("split_digits")
     digits = load_tensors(Path("data/digits.safetensors"))
     images = np.arange(20 * 784, dtype=np.uint8).reshape(20, 28, 28)
     labels = np.arange(20) % 10
@@ -74,7 +75,7 @@ def test_the_splits_are_the_first_images_in_order(mnist):
 
 def test_all_of_mnist_can_be_asked_for(mnist):
     write_params(train=15, val=5, test=10)
-    split_digits.main()
+    run_stage("split_digits")
     assert len(load_tensors(Path("data/digits.safetensors"))["test_images"]) == 10
 
 
@@ -93,13 +94,13 @@ def test_all_of_mnist_can_be_asked_for(mnist):
 )
 def test_more_images_than_there_are_are_refused(mnist, failure, digits, message):
     write_params(**dict(zip(("train", "val", "test"), digits, strict=True)))
-    assert failure(split_digits) == f"params.yaml: {message}"
+    assert failure("split_digits") == f"params.yaml: {message}"
     assert not Path("data/digits.safetensors").exists()
 
 
 def test_images_without_labels_are_refused(mnist, failure):
     Path("data/mnist/t10k-labels-idx1-ubyte").write_bytes(idx(9))
-    assert failure(split_digits) == "data/mnist: t10k has 10 images, 9 labels"
+    assert failure("split_digits") == "data/mnist: t10k has 10 images, 9 labels"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_images_without_labels_are_refused(mnist, failure):
 )
 def test_what_is_not_mnist_is_refused(mnist, failure, name, content, what):
     Path(f"data/mnist/t10k-{name}-ubyte").write_bytes(content)
-    assert failure(split_digits) == (
+    assert failure("split_digits") == (
         f"data/mnist: t10k has images of {what}; MNIST has 28 × 28 pixels and labels up to 9"
     )
 
@@ -119,10 +120,12 @@ def test_what_is_not_mnist_is_refused(mnist, failure, name, content, what):
 def test_a_truncated_file_is_refused(mnist, failure):
     path = Path("data/mnist/train-images-idx3-ubyte")
     path.write_bytes(path.read_bytes()[:1000])
-    assert failure(split_digits).startswith(f"{path} has 1,000 bytes, but its header, 20 × 28 × 28")
+    assert failure("split_digits").startswith(
+        f"{path} has 1,000 bytes, but its header, 20 × 28 × 28"
+    )
 
 
 def test_a_missing_file_is_named(mnist, failure):
     path = Path("data/mnist/train-images-idx3-ubyte")
     path.unlink()
-    assert failure(split_digits) == f"{path}: No such file or directory"
+    assert failure("split_digits") == f"{path}: No such file or directory"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from stages.core import sweep
+from stages.tools import sweep
 
 from common.sweeps import lines
 

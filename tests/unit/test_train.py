@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
-from stages.core.numerics import torch
+from stages.core.numerics.pinned import torch
 
 import pytest
 from torch import nn
 
 from stages import train
-from stages.core.models import CNN, MLP, LogisticRegression, max_pool_2x2, num_parameters
-from stages.core.tensors import load_tensors, save_tensors
-from stages.core.training import Split, accuracy
+from stages.core.base.tensors import load_tensors, save_tensors
+from stages.core.learning.models import CNN, MLP, LogisticRegression, max_pool_2x2, num_parameters
+from stages.core.learning.training import Split, accuracy
 
 from common import parameters
 from common.artifacts import read_curve
 from common.parameters import SNAPSHOTS, change_model, of_model, section
+from common.stages import run_stage
 
 
 def test_the_layers_have_the_lesson_s_names_and_shapes():
@@ -71,7 +72,7 @@ def small(tmp_path, monkeypatch):
         parameters.set_value(params, SNAPSHOTS, snapshots)
         of_model(params, name).update({"batch_size": 10} | changes)
         parameters.write(params)
-        train.main(name)
+        run_stage(f"train@{name}")
         return read_curve(Path(f"artifacts/curves/{name}.csv"))
 
     return fit
@@ -182,13 +183,13 @@ def test_too_many_snapshots_are_refused(small, failure):
         parameters.set_value(params, SNAPSHOTS, value)
         parameters.write(params)
         message = f"params.yaml: {SNAPSHOTS} is {value}; it should be {problem}"
-        assert failure(train, "cnn") == message
+        assert failure("train@cnn") == message
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(small, failure):
     small("mlp")
     change_model(Path(), "mlp", batch_size=101)
-    assert failure(train, "mlp") == (
+    assert failure("train@mlp") == (
         f"params.yaml: {section('mlp')}.batch_size is 101; "
         "it should be at most 100, the training images"
     )
@@ -204,7 +205,7 @@ def test_training_that_diverges_is_refused(small, failure, change, what):
     before = Path("artifacts/models/mlp.safetensors").read_bytes()
     sgd = {"optimizer": "sgd", "learning_rate": 1e300, "batch_size": 100}
     change_model(Path(), "mlp", **(sgd | change))
-    message = failure(train, "mlp")
+    message = failure("train@mlp")
     assert message.startswith(f"params.yaml: {section('mlp')} diverges, {what}")
     assert message.endswith("a smaller learning_rate, momentum or weight_decay is right")
     assert Path("artifacts/models/mlp.safetensors").read_bytes() == before
@@ -214,10 +215,10 @@ def test_digits_that_are_no_safetensors_are_refused(small, failure):
     small("logistic")
     path = Path("data/digits.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
-    message = failure(train, "logistic")
+    message = failure("train@logistic")
     assert message.startswith(f"{path} is not a whole safetensors file: ")
     path.unlink()
-    assert failure(train, "logistic") == f"{path}: No such file or directory"
+    assert failure("train@logistic") == f"{path}: No such file or directory"
 
 
 def test_progress_is_ten_lines_without_a_terminal(small, capsys):

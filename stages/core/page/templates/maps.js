@@ -25,12 +25,16 @@ function grey(share) {
   return [level, level, level];
 }
 
-/** Draw values, a row after another, one pixel each: `colour` takes value / largest. */
+/**
+ * Draw values, a row after another, one pixel each: `colour` takes value / largest. NaN, the gap
+ * between tiles, stays transparent.
+ */
 function paint(canvas, values, height, width, largest, colour) {
   canvas.width = width;
   canvas.height = height;
   const image = new ImageData(width, height);
   for (let i = 0; i < width * height; i++) {
+    if (Number.isNaN(values[i])) continue;
     image.data.set([...colour(largest ? values[i] / largest : 0), 255], 4 * i);
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
@@ -66,6 +70,12 @@ function number(value) {
   const size = Math.abs(value);
   const places = size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.095 || size === 0 ? 2 : 4;
   return value.toFixed(places).replace("-", "−");
+}
+
+/** Two places, with a true minus sign; what rounds to zero has none. */
+function fixed(value) {
+  const text = Math.abs(value).toFixed(2);
+  return value < 0 && Number(text) ? `−${text}` : text;
 }
 
 /** Two places, and a sign in any case. */

@@ -1,95 +1,15 @@
-const SIDE = 28; // of a digit, pixels
-const BOX = 20; // into which MNIST scales the ink
+const BOX = 20; // into which MNIST scales the ink, pixels
 const PAD = 280; // side of the drawing area
 const STEP = PAD / SIDE; // of the pen by keyboard
-const MOST_UNITS = 64; // hidden units shown at a time
-const LIVE = Object.keys(data.models);
+const MOST = 64; // hidden units, or feature maps, of a layer that are shown
 
-// ---- The models: their forward passes, with all that they compute on the way.
-
-const weights = Object.fromEntries(
-  LIVE.map((model) => [
-    model,
-    Object.fromEntries(
-      Object.entries(data.models[model]).map(([name, t]) => [name, unpack(t, Float32Array)]),
-    ),
-  ]),
-);
 const digits = unpack(data.digits, Uint8Array);
+const titleOf = (model) => data.models[model].title;
 
 /** The pixels of a test digit, 0 to 255. */
 function testDigit(index) {
   return digits.values.subarray(index * SIDE * SIDE, (index + 1) * SIDE * SIDE);
 }
-
-/** A linear layer: outputs × inputs times x, and the bias. */
-function linear(x, weight, bias) {
-  return Float64Array.from(bias.values, (b, row) => {
-    let sum = b;
-    for (let i = 0; i < x.length; i++) sum += weight.values[row * x.length + i] * x[i];
-    return sum;
-  });
-}
-
-/** A convolution with stride 1, padded to keep the side, of maps inputs × side × side. */
-function convolve(maps, side, weight, bias) {
-  const [outputs, inputs, size] = weight.shape;
-  const margin = (size - 1) / 2;
-  const result = new Float64Array(outputs * side * side);
-  for (let o = 0; o < outputs; o++) {
-    for (let y = 0; y < side; y++) {
-      for (let x = 0; x < side; x++) {
-        let sum = bias.values[o];
-        for (let i = 0; i < inputs; i++) {
-          for (let v = Math.max(0, margin - y); v < Math.min(size, side + margin - y); v++) {
-            for (let u = Math.max(0, margin - x); u < Math.min(size, side + margin - x); u++) {
-              const pixel = maps[(i * side + y + v - margin) * side + x + u - margin];
-              sum += weight.values[((o * inputs + i) * size + v) * size + u] * pixel;
-            }
-          }
-        }
-        result[(o * side + y) * side + x] = sum;
-      }
-    }
-  }
-  return result;
-}
-
-const relu = (x) => x.map((value) => Math.max(value, 0));
-
-/** The largest value of each 2 × 2 block. */
-function pool(maps, side) {
-  const half = side / 2;
-  return Float64Array.from({ length: maps.length / 4 }, (_, i) => {
-    const row = Math.floor(i / half);
-    const corner = 2 * row * side + 2 * (i % half);
-    return Math.max(maps[corner], maps[corner + 1], maps[corner + side], maps[corner + side + 1]);
-  });
-}
-
-/** The logits of a model for pixels from 0 to 255, and what it makes of them before. */
-function forward(model, pixels) {
-  const w = weights[model];
-  const x = Float64Array.from(pixels, (pixel) => Math.fround(pixel / 255));
-  if (model === "logistic") return { x, logits: linear(x, w["layer.weight"], w["layer.bias"]) };
-  if (model === "mlp") {
-    const hidden = relu(linear(x, w["layer1.weight"], w["layer1.bias"]));
-    return { x, hidden, logits: linear(hidden, w["layer2.weight"], w["layer2.bias"]) };
-  }
-  const first = relu(pool(convolve(x, SIDE, w["conv1.weight"], w["conv1.bias"]), SIDE));
-  const half = SIDE / 2;
-  const second = relu(pool(convolve(first, half, w["conv2.weight"], w["conv2.bias"]), half));
-  return { x, maps: [first, second], logits: linear(second, w["fc.weight"], w["fc.bias"]) };
-}
-
-function softmax(logits) {
-  const largest = Math.max(...logits);
-  const powers = logits.map((logit) => Math.exp(logit - largest));
-  const sum = powers.reduce((a, b) => a + b);
-  return powers.map((power) => power / sum);
-}
-
-const best = (values) => values.indexOf(Math.max(...values));
 
 // ---- Ink as MNIST has it.
 
@@ -150,21 +70,12 @@ function shares(start, length, count) {
   });
 }
 
-// ---- Answers, and what they are made of.
-
-/** A list of tiles, a canvas with lines of text below each. */
-function makeTiles(place, labels) {
-  const tiles = labels.map((label) => {
-    const canvas = pictured(label);
-    const text = element("span");
-    const item = element("li", {}, canvas, text);
-    return { canvas, text, item };
-  });
-  place.replaceChildren(...tiles.map((tile) => tile.item));
-  return tiles;
-}
+// ---- Answers.
 
 const tens = Array.from({ length: 10 }, (_, digit) => digit);
+const percent = (share) => `${(share * 100).toFixed(1)} %`;
+const largestOf = (values) => values.reduce((a, value) => Math.max(a, Math.abs(value)), 0);
+
 const answers = Object.fromEntries(
   LIVE.map((model) => {
     const answer = element("p", { className: "answer" });
@@ -175,31 +86,12 @@ const answers = Object.fromEntries(
       return { bar, share, item: element("li", {}, name, element("span", {}, bar), share) };
     });
     const list = element("ol", { className: "bars" }, ...bars.map((bar) => bar.item));
-    list.setAttribute("aria-label", `${data.titles[model]}: probability of each digit`);
-    const heading = element("h3", { textContent: data.titles[model] });
+    list.setAttribute("aria-label", `${titleOf(model)}: probability of each digit`);
+    const heading = element("h3", { textContent: titleOf(model) });
     $("answers").append(element("div", { id: `answer-${model}` }, heading, answer, list));
     return [model, { answer, bars }];
   }),
 );
-const productTiles = makeTiles($("logistic-tiles"), tens.map((d) => `weight × pixel for digit ${d}`));
-const numHidden = weights.mlp["layer1.bias"].values.length;
-const unitTiles = makeTiles(
-  $("mlp-tiles"),
-  Array.from({ length: Math.min(numHidden, MOST_UNITS) }, () => ""),
-);
-const mapTiles = ["conv1", "conv2"].map((layer, i) =>
-  makeTiles(
-    $(`cnn-tiles-${i}`),
-    Array.from(weights.cnn[`${layer}.bias`].values, (_, map) => `${layer}, feature map ${map}`),
-  ),
-);
-if (numHidden > MOST_UNITS) {
-  $("mlp-shown").textContent =
-    `Shown are the ${MOST_UNITS} units with the largest activations for this digit.`;
-}
-
-const largestOf = (values) => values.reduce((a, value) => Math.max(a, Math.abs(value)), 0);
-const percent = (share) => `${(share * 100).toFixed(1)} %`;
 
 function showAnswer(model, logits) {
   const { answer, bars } = answers[model];
@@ -214,86 +106,261 @@ function showAnswer(model, logits) {
   });
 }
 
-/** The terms that a layer adds up to the logit of a digit, from equally many inputs each. */
-function terms(x, weight, digit, count) {
-  const each = x.length / count;
-  return Array.from({ length: count }, (_, i) => {
+// ---- Why: what the layers of a model make of the digit, block by block.
+
+/** A list of tiles, a picture or a bar with lines of text below each. */
+function makeTiles(place, pictures) {
+  const tiles = pictures.map((picture) => {
+    const text = element("span");
+    return { picture, text, item: element("li", {}, picture, text) };
+  });
+  place.replaceChildren(...tiles.map((tile) => tile.item));
+  return tiles;
+}
+
+/** The terms that a layer adds up to the logit of a digit, one for each of the maps that it sees. */
+function terms({ channels, values }, weight, digit) {
+  const size = values.length / channels;
+  return Array.from({ length: channels }, (_, i) => {
     let sum = 0;
-    for (let j = i * each; j < (i + 1) * each; j++) sum += weight.values[digit * x.length + j] * x[j];
+    for (let j = i * size; j < (i + 1) * size; j++) {
+      sum += weight.values[digit * values.length + j] * values[j];
+    }
     return sum;
   });
 }
 
-function sumUp(place, what, digit, parts, bias, logit) {
-  const sum = parts.reduce((a, b) => a + b, 0);
-  place.textContent =
-    `For ${digit}: ${what} add ${signed(sum)}, ` +
-    `the bias ${signed(bias)}; the logit is ${signed(logit)}.`;
+/** Two lines below a tile. */
+function caption({ text }, first, second) {
+  const lines = [element("b", { textContent: first })];
+  if (second) lines.push(element("br"), second);
+  text.replaceChildren(...lines);
 }
 
-function explainLogistic({ x, logits }, explained) {
-  const { "layer.weight": weight, "layer.bias": bias } = weights.logistic;
-  const products = weight.values.map((value, i) => value * x[i % x.length]);
-  const largest = largestOf(products);
-  drawScale($("logistic-scale"), largest, diverging, "weight × pixel");
-  productTiles.forEach(({ canvas, text, item }, digit) => {
-    const product = products.subarray(digit * x.length, (digit + 1) * x.length);
-    paint(canvas, product, SIDE, SIDE, largest, diverging);
-    const sum = logits[digit] - bias.values[digit];
-    text.replaceChildren(
-      element("b", { textContent: `${digit}: ${signed(logits[digit])}` }),
-      element("br"),
-      `${signed(sum)}, bias ${signed(bias.values[digit])}`,
-    );
-    item.classList.toggle("best", digit === explained);
-  });
+const words = (layers) => layers.map((layer) => data.words[layer.kind]).join(", then ");
+const shapeOf = ({ channels, height, width }) => [channels, height, width].join(" × ");
+
+/** Whether nothing that a block gives is below zero: no layer after a ReLU changes that. */
+const isPositive = ({ after }) => after.some((layer) => layer.kind === "relu");
+
+/** The numbers of the `MOST` maps with the largest activations, largest first; or of all, in order. */
+function mostActive({ channels, values }) {
+  const numbers = Array.from({ length: channels }, (_, i) => i);
+  if (channels <= MOST) return numbers;
+  const size = values.length / channels;
+  const peaks = numbers.map((i) => largestOf(values.subarray(i * size, (i + 1) * size)));
+  return numbers.sort((a, b) => peaks[b] - peaks[a] || a - b).slice(0, MOST);
 }
 
-const unitScale = largestOf(weights.mlp["layer1.weight"].values);
-let unitsShown = [];
+const adding = (next) => (next ? " Below each is what it adds to the logit." : "");
+const shownOf = (count, what) =>
+  count > MOST ? ` Of ${count} ${what}, the ${MOST} with the largest activations are shown.` : "";
+const alsoDropout = ({ after }) =>
+  after.some((layer) => layer.kind === "dropout") ? " Dropout only acts while a model learns." : "";
 
-function explainMlp({ hidden, logits }, explained) {
-  const parts = terms(hidden, weights.mlp["layer2.weight"], explained, numHidden);
-  const order = Array.from(hidden, (_, unit) => unit);
-  if (numHidden > MOST_UNITS) order.sort((a, b) => hidden[b] - hidden[a] || a - b);
-  drawScale($("mlp-scale"), unitScale, diverging, "weight");
-  unitTiles.forEach(({ canvas, text, item }, i) => {
-    const unit = order[i];
-    if (unitsShown[i] !== unit) {
-      const { values } = weights.mlp["layer1.weight"];
-      const pixels = values.subarray(unit * SIDE * SIDE, (unit + 1) * SIDE * SIDE);
-      paint(canvas, pixels, SIDE, SIDE, unitScale, diverging);
-      canvas.setAttribute("aria-label", `Weights of hidden unit ${unit}`);
-      unitsShown[i] = unit;
-    }
-    text.replaceChildren(
-      element("b", { textContent: `unit ${unit}: ${hidden[unit].toFixed(2)}` }),
-      element("br"),
-      hidden[unit] ? `adds ${signed(parts[unit])}` : "silent",
-    );
-    item.classList.toggle("quiet", hidden[unit] === 0);
-  });
-  const bias = weights.mlp["layer2.bias"].values[explained];
-  sumUp($("mlp-sum"), "the units", explained, parts, bias, logits[explained]);
-}
-
-function explainCnn({ maps, logits }, explained) {
-  const parts = terms(maps[1], weights.cnn["fc.weight"], explained, mapTiles[1].length);
-  maps.forEach((values, layer) => {
-    const largest = largestOf(values);
-    drawScale($(`cnn-scale-${layer}`), largest, grey, "activation");
-    const size = values.length / mapTiles[layer].length;
-    mapTiles[layer].forEach(({ canvas, text }, map) => {
-      const side = Math.sqrt(size);
-      paint(canvas, values.subarray(map * size, (map + 1) * size), side, side, largest, grey);
-      text.textContent = layer === 0 ? `map ${map}` : `map ${map} adds ${signed(parts[map])}`;
+/** A linear layer that sees the picture and gives the logits: weight × pixel, for each digit. */
+function explainProducts({ layer, before }, place) {
+  const pixel = before.length ? "input" : "pixel";
+  place.say(
+    `weight × ${pixel}`,
+    `Each picture is the digit, ${pixel} by ${pixel}, times the weights of one logit: red where ink ` +
+      "speaks for that logit's digit, blue where it speaks against it. What is in the picture adds " +
+      "up, with a bias, to the logit.",
+  );
+  const tiles = makeTiles(
+    place.list("ten"),
+    tens.map((digit) => pictured(`weight × ${pixel} for digit ${digit}`)),
+  );
+  return (seen, logits, explained) => {
+    const { height, width, values } = seen;
+    const products = layer.weight.values.map((value, i) => value * values[i % values.length]);
+    const largest = largestOf(products);
+    drawScale(place.scale, largest, diverging, `weight × ${pixel}`);
+    tiles.forEach((tile, digit) => {
+      const product = products.subarray(digit * values.length, (digit + 1) * values.length);
+      paint(tile.picture, product, height, width, largest, diverging);
+      const bias = layer.bias.values[digit];
+      caption(
+        tile,
+        `${digit}: ${signed(logits[digit])}`,
+        `${signed(logits[digit] - bias)}, bias ${signed(bias)}`,
+      );
+      tile.item.classList.toggle("best", digit === explained);
     });
-  });
-  const bias = weights.cnn["fc.bias"].values[explained];
-  sumUp($("cnn-sum"), "the maps", explained, parts, bias, logits[explained]);
+  };
 }
 
-const EXPLAIN = { logistic: explainLogistic, mlp: explainMlp, cnn: explainCnn };
+/** What hidden units say below their pictures or bars. */
+function captionUnits(tiles, order, block, gives, explained) {
+  const parts = block.next && terms(gives, block.next, explained);
+  tiles.forEach((tile, i) => {
+    const activation = gives.values[order[i]];
+    const isSilent = isPositive(block) && activation === 0;
+    const adds = parts && `adds ${signed(parts[order[i]])}`;
+    caption(tile, `unit ${order[i]}: ${fixed(activation)}`, isSilent ? "silent" : adds);
+    tile.item.classList.toggle("quiet", isSilent);
+  });
+}
+
+const activationOf = (block) => {
+  if (isPositive(block)) return ", or zero where that is negative: then the unit is silent";
+  const squeezed = block.after.some((layer) => layer.kind === "tanh");
+  return squeezed ? ", squeezed by tanh to between −1 and 1" : "";
+};
+
+/** A hidden linear layer that sees the picture: its weights, and what each unit answers. */
+function explainUnits(block, place) {
+  const { weight, units } = block.layer;
+  const pixel = block.before.length ? "input" : "pixel";
+  place.say(
+    `${units} hidden units`,
+    `Each picture shows the weights of one unit. Its activation is the sum of weight × ${pixel} and ` +
+      `a bias${activationOf(block)}.${adding(block.next)}${alsoDropout(block)}` +
+      shownOf(units, "units"),
+  );
+  const largest = largestOf(weight.values);
+  drawScale(place.scale, largest, diverging, "weight");
+  const count = Math.min(units, MOST);
+  const tiles = makeTiles(place.list(), Array.from({ length: count }, () => pictured("")));
+  const drawn = [];
+  return ({ height, width, values }, logits, explained, gives) => {
+    const order = mostActive(gives);
+    tiles.forEach(({ picture }, i) => {
+      const unit = order[i];
+      if (drawn[i] === unit) return;
+      const row = weight.values.subarray(unit * values.length, (unit + 1) * values.length);
+      paint(picture, row, height, width, largest, diverging);
+      picture.setAttribute("aria-label", `Weights of hidden unit ${unit}`);
+      drawn[i] = unit;
+    });
+    captionUnits(tiles, order, block, gives, explained);
+  };
+}
+
+/** A hidden linear layer further on: the activation of each unit as a bar. */
+function explainActivations(block, place) {
+  const { units } = block.layer;
+  place.say(
+    `${units} hidden units`,
+    "Each unit weighs everything that the layers before it found. Its activation is that sum and a " +
+      `bias${activationOf(block)}.${adding(block.next)}${alsoDropout(block)}` +
+      shownOf(units, "units"),
+  );
+  const count = Math.min(units, MOST);
+  const bars = Array.from({ length: count }, () => element("i"));
+  const track = isPositive(block) ? "track" : "track signed";
+  const tiles = makeTiles(
+    place.list("cells"),
+    bars.map((bar) => element("span", { className: track }, bar)),
+  );
+  return (seen, logits, explained, gives) => {
+    const order = mostActive(gives);
+    const largest = largestOf(gives.values) || 1;
+    bars.forEach((bar, i) => {
+      const activation = gives.values[order[i]];
+      bar.style.setProperty("--share", Math.abs(activation) / largest);
+      bar.classList.toggle("negative", activation < 0);
+    });
+    captionUnits(tiles, order, block, gives, explained);
+  };
+}
+
+/** A convolution: its feature maps, after the layers that follow it. */
+function explainMaps(block, place) {
+  const { layer, after, next } = block;
+  const kernel = (block.isFirst ? layer.weight.shape.slice(2) : layer.weight.shape.slice(1)).join(" × ");
+  const over = block.isFirst ? "the picture" : "all the maps above at once";
+  const left = after.length ? `This is what is left after ${words(after)}` : "This is what it finds";
+  const weighs = next ? " The last layer weighs every place of every map." : "";
+  place.say(
+    `${layer.channels} feature maps`,
+    `Each of ${layer.channels} kernels, ${kernel}, slides over ${over}. ${left}.${weighs}` +
+      `${adding(next)}${shownOf(layer.channels, "maps")}`,
+  );
+  const count = Math.min(layer.channels, MOST);
+  const tiles = makeTiles(place.list("maps"), Array.from({ length: count }, () => pictured("")));
+  const colour = isPositive(block) ? grey : diverging;
+  return (seen, logits, explained, gives) => {
+    const { height, width, values } = gives;
+    const size = height * width;
+    const largest = largestOf(values);
+    const parts = next && terms(gives, next, explained);
+    const order = mostActive(gives);
+    drawScale(place.scale, largest, colour, "activation");
+    tiles.forEach((tile, i) => {
+      const map = order[i];
+      const pixels = values.subarray(map * size, (map + 1) * size);
+      paint(tile.picture, pixels, height, width, largest, colour);
+      tile.picture.setAttribute("aria-label", `${layer.name}, feature map ${map}`);
+      caption(tile, `map ${map}`, parts && `adds ${signed(parts[map])}`);
+    });
+  };
+}
+
+/** The last layer after hidden ones: the sum that it makes of them, in a sentence. */
+function explainSum({ layer }, place, previous) {
+  const what = previous.layer.kind === "conv" ? "maps" : "units";
+  const sum = place.sentence();
+  return (seen, logits, explained) => {
+    const bias = layer.bias.values[explained];
+    sum.textContent =
+      `For ${explained}: the ${what} add ${signed(logits[explained] - bias)}, ` +
+      `the bias ${signed(bias)}; the logit is ${signed(logits[explained])}.`;
+  };
+}
+
+/** How a block is explained follows from what it is, and from where it stands. */
+function explainer({ layer, isFirst, isLast }) {
+  if (layer.kind === "conv") return explainMaps;
+  if (isFirst) return isLast ? explainProducts : explainUnits;
+  return isLast ? explainSum : explainActivations;
+}
+
+/** A part of the page for a block: a heading, a text, a scale and a list of tiles, as it needs them. */
+function placeOf(block, section) {
+  const scale = element("div", { className: "scale" });
+  const place = element("div", { className: "block" });
+  place.dataset.layer = block.layer.name;
+  section.append(place);
+  return {
+    scale,
+    say(what, text) {
+      const names = [...block.before, block.layer, ...block.after].map((layer) => layer.name);
+      const codes = names.flatMap((name, i) => [
+        ...(i ? [" → "] : []),
+        element("code", { textContent: name }),
+      ]);
+      place.append(element("h5", {}, ...codes, `: ${what}`), element("p", { textContent: text }), scale);
+    },
+    list(kind = "") {
+      const list = element("ul", { className: `tiles ${kind}` });
+      place.append(list);
+      return list;
+    },
+    sentence() {
+      const sentence = element("p", { className: "ui sum" });
+      place.append(sentence);
+      return sentence;
+    },
+  };
+}
+
+/** A section of the page that explains a model; and how to show there what it makes of a digit. */
+function explanationOf(model) {
+  const id = `why-${model}`;
+  const section = element("section", {}, element("h4", { id, textContent: titleOf(model) }));
+  section.setAttribute("aria-labelledby", id);
+  $("explanations").append(section);
+  const blocks = blocksOf(model);
+  const shows = blocks.map((block, i) =>
+    explainer(block)(block, placeOf(block, section), blocks[i - 1]),
+  );
+  return ({ maps, logits }, explained) => {
+    blocks.forEach(({ sees, gives }, i) => shows[i](maps[sees], logits, explained, maps[gives]));
+  };
+}
+
+const explain = Object.fromEntries(LIVE.map((model) => [model, explanationOf(model)]));
 const BLANK = new Uint8Array(SIDE * SIDE);
 let current = BLANK; // the digit that the models see
 let picked = 0; // the test digit that it is, or null
@@ -307,11 +374,13 @@ function answer() {
     const result = forward(model, current);
     showAnswer(model, blank ? null : result.logits);
     const digit = best(result.logits);
-    EXPLAIN[model](result, $("explained").value === "" ? digit : Number($("explained").value));
-    said.push(`${data.titles[model]} ${digit}`);
+    explain[model](result, $("explained").value === "" ? digit : Number($("explained").value));
+    said.push(`${titleOf(model)} ${digit}`);
   }
-  const all = `They say: ${said.join(", ")}.`;
-  const label = picked === null ? "" : `Test digit ${picked}, a ${data.digits.labels[picked]}. `;
+  const all = `${LIVE.length > 1 ? "They say" : "It says"}: ${said.join(", ")}.`;
+  const article = data.digits.labels[picked] === 8 ? "an" : "a";
+  const label =
+    picked === null ? "" : `Test digit ${picked}, ${article} ${data.digits.labels[picked]}. `;
   $("verdict").textContent = blank ? "Draw something." : label + all;
 }
 
@@ -433,7 +502,7 @@ $("index").addEventListener("change", () => {
 });
 $("explained").addEventListener("change", answer);
 
-/** The next test digit of which something holds. */
+/** Go on to the next test digit of which something holds. */
 function pickNext(holds) {
   const { labels } = data.digits;
   for (let step = 1; step <= labels.length; step++) {
@@ -443,7 +512,7 @@ function pickNext(holds) {
   return undefined;
 }
 
-$("disputed").addEventListener("click", () =>
+$("disputed")?.addEventListener("click", () =>
   pickNext((i) => new Set(LIVE.map((m) => best(forward(m, testDigit(i)).logits))).size > 1),
 );
 for (const digit of tens) {
@@ -470,15 +539,20 @@ let watchTiles = [];
 
 function watch(model) {
   watched = model;
-  const { steps, units, largest, points } = history[model];
+  const { layer, steps, units, largest, points } = history[model];
   const [, shown] = steps.shape;
-  watchTiles = makeTiles(
-    $("watch-tiles"),
-    Array.from({ length: shown }, (_, unit) => `Weights ${unit} of ${units}`),
-  );
-  watchTiles.forEach(({ text }, unit) => {
-    text.textContent = unit === shown - 1 && shown < units ? `${unit}, of ${units}` : unit;
+  const [{ layer: first, isLast }] = blocksOf(model);
+  const one = first.kind === "conv" ? "kernel" : isLast ? "digit" : "unit";
+  const pictures = Array.from({ length: shown }, (_, i) => pictured(`Weights of ${one} ${i}`));
+  watchTiles = makeTiles($("watch-tiles"), pictures);
+  watchTiles.forEach(({ text }, i) => {
+    text.textContent = i;
   });
+  const some = shown < units ? `, the first ${shown} of ${units}` : "";
+  $("watch-shown").replaceChildren(
+    element("code", { textContent: layer }),
+    `: the weights of each ${one}${some}.`,
+  );
   drawScale($("watch-scale"), largest, diverging, "weight");
   for (const name of LIVE) $(`learning-${name}`).hidden = name !== model;
   $("iteration").max = points.length - 1;
@@ -489,9 +563,9 @@ function showSnapshot(index) {
   const { steps, points } = history[watched];
   const [, units, height, width] = steps.shape;
   const size = height * width;
-  watchTiles.forEach(({ canvas }, unit) => {
+  watchTiles.forEach(({ picture }, unit) => {
     const start = (index * units + unit) * size;
-    paint(canvas, steps.values.subarray(start, start + size), height, width, 127, diverging);
+    paint(picture, steps.values.subarray(start, start + size), height, width, 127, diverging);
   });
   const { iteration, point, places } = points[index];
   const chart = $(`learning-chart-${watched}`);

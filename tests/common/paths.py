@@ -1,0 +1,36 @@
+"""Where dvc.yaml has the outputs of the stages, relative to the project's folder."""
+
+from pathlib import Path
+
+MNIST = Path("data/mnist")
+ALEXNET = Path("data/alexnet/features.safetensors")
+PHOTO = Path("data/photo.png")
+DIGITS = Path("data/digits.safetensors")
+EMBEDDED_DIGITS = Path("data/embedded_digits.safetensors")
+SAMPLE_IMAGES = Path("data/sample_images")
+
+CONVOLUTION = Path("artifacts/convolution")
+ALEXNET_MAPS = Path("artifacts/alexnet")
+DATA_EFFICIENCY = Path("artifacts/data_efficiency")
+EMBEDDED_IMAGES = Path("artifacts/embedded_images")
+REPORT = Path("artifacts/report/index.html")
+
+
+def weights(model: str) -> Path:
+    return Path("artifacts/models", f"{model}.safetensors")
+
+
+def snapshots(model: str) -> Path:
+    return Path("artifacts/snapshots", f"{model}.safetensors")
+
+
+def curves(model: str) -> Path:
+    return Path("artifacts/curves", f"{model}.csv")
+
+
+def metrics(model: str) -> Path:
+    return Path("artifacts/metrics", f"{model}.json")
+
+
+def figure(model: str, name: str) -> Path:
+    return Path("artifacts/figures", model, f"{name}.png")
