@@ -1,19 +1,19 @@
-# make repro    set everything up and run what changed of the pipeline; with JOBS=2, two stages at a
-#               time; with SCHEDULER=tcp://HOST:PORT, on a Dask cluster
-# make test     set everything up and run the tests: some minutes
-# make test-all run the rest of the tests, which is slow: other processors, all kinds of remotes,
-#               every fault, kills in every stage; about an hour
-# make verify   reproduce what is committed from its sources, and compare with dvc.lock
-# make check    look for files in DVC's cache, and outputs, that are not what DVC takes them for
-# make bench    measure against the lesson as one script, side by side
-# make compare REV=HEAD~1   set a run next to what is here, on one page: a commit, a branch, or an
-#               experiment of DVC; with AND=…, next to another one
+# make repro    set up, and run the stages that are out of date; with JOBS=2, two at a time; with
+#               SCHEDULER=tcp://HOST:PORT, on a Dask cluster
+# make test     set up, and run the quick tests: some minutes
+# make test-all run the slow tests: other processors, all kinds of remotes, every fault, kills in
+#               every stage; about an hour
+# make verify   reproduce the commit from its sources, and compare the outputs with dvc.lock
+# make check    rehash DVC's cache and all outputs; remove damaged files and leftover outputs
+# make bench    benchmark against the lesson as one script, side by side
+# make compare REV=HEAD~1   compare the workspace with a commit, branch or DVC experiment, on one
+#               page; with AND=…, compare REV with another one
 # make lint     check style, formatting and types
-# make audit    ask for known vulnerabilities of the dependencies; needs a network
+# make audit    check the dependencies for known vulnerabilities; needs a network
 # make faults   try every fault, and write what was lost to docs/failures.md
-# make fuzz     feed the readers with broken files, and write what they did to docs/failures.md
+# make fuzz     feed broken files to the readers, and write the outcome to docs/failures.md
 # make processors  run the stages on emulated processors, and count the bytes that differ
-# make lock     pin every dependency anew, with hashes
+# make lock     pin all dependencies anew, with hashes
 
 PYTHON ?= python3.11
 PYTEST = pytest --numprocesses 2 --dist worksteal
@@ -69,7 +69,7 @@ fuzz: .venv/installed-test
 	pip install --require-hashes -r requirements.txt
 	touch $@
 
-# The tests' packages and those for a cluster.
+# The packages for tests, clusters and remotes.
 .venv/installed-test: tests/requirements.txt .venv/installed
 	pip install --require-hashes -r tests/requirements.txt
 	touch $@

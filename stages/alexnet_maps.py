@@ -1,4 +1,4 @@
-"""Run AlexNet's trained convolutions over the photograph, and draw what comes out of them."""
+"""Run AlexNet's trained convolutions over the photograph, and draw their feature maps."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 
 from stages.core.alexnet.network import SMALLEST, alexnet, normalized
 from stages.core.base.errors import InputError
-from stages.core.base.files import new_file, write_csv
+from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import Params, read_params
 from stages.core.base.tensors import save_tensors
 from stages.core.data.photo import read_photo
 from stages.core.drawing.figure import ColourMap, save_figure
 from stages.core.drawing.grids import Grid, draw_grids, percentile_limits
 
-FIRST = 64  # maps that are drawn
+FIRST = 64  # feature maps that are drawn
 COLUMNS = 8
-CONV1, CONV1_RELU, CONV2_POOL = 0, 1, 5  # indices of layers of `features`
+CONV1, CONV1_RELU, CONV2_POOL = 0, 1, 5  # indices into `features`
 
 
 class AlexNetMapsParams(Params):
@@ -54,30 +54,24 @@ def main(weights: Path, photo: Path, out: Path) -> None:
     params = read_params("alexnet_maps", AlexNetMapsParams)
     pixels = read_photo(photo)
     if (side := pixels.shape[-1]) < SMALLEST:
-        raise InputError(f"{photo} has {side} × {side} pixels; {SMALLEST} or more are right")
+        raise InputError(
+            f"{photo} has {side} × {side} pixels; AlexNet needs {SMALLEST} × {SMALLEST} or more"
+        )
     model = alexnet(weights)
-    with new_file(out / "architecture.txt") as file:
-        file.write(f"{model}\n".encode())
-
     x = normalized(pixels) if params.normalize else pixels
     outputs = []
     for layer in model.features:
-        x = layer(x.clone())  # the ReLUs work in place
+        x = layer(x.clone())  # the ReLUs overwrite their input
         outputs.append(x)
-    save_tensors({"features": x.numpy()}, out / "features.safetensors")
-    write_csv(
-        out / "shapes.csv",
-        ("layer", "kind", "output", "parameters"),
+    shapes = [
         (
-            (
-                f"features.{index}",
-                type(layer).__name__,
-                "x".join(map(str, output.shape)),
-                sum(parameter.numel() for parameter in layer.parameters()),
-            )
-            for index, (layer, output) in enumerate(zip(model.features, outputs, strict=True))
-        ),
-    )
+            f"features.{index}",
+            type(layer).__name__,
+            "x".join(map(str, output.shape)),
+            sum(parameter.numel() for parameter in layer.parameters()),
+        )
+        for index, (layer, output) in enumerate(zip(model.features, outputs, strict=True))
+    ]
     kernels = model.features[CONV1].weight.numpy()
     figures = {
         "filters": draw_filters(kernels),
@@ -89,8 +83,12 @@ def main(weights: Path, photo: Path, out: Path) -> None:
             "After AlexNet's second convolution, ReLU and pooling", outputs[CONV2_POOL], params.cmap
         ),
     }
-    for name, figure in figures.items():
-        save_figure(figure, out / f"{name}.png")
+    with new_folder(out) as folder:
+        (folder / "architecture.txt").write_text(f"{model}\n", encoding="utf-8", newline="\n")
+        save_tensors({"features": x.numpy()}, folder / "features.safetensors")
+        write_csv(folder / "shapes.csv", ("layer", "kind", "output", "parameters"), shapes)
+        for name, figure in figures.items():
+            save_figure(figure, folder / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Show what convolution and pooling do to a photograph: the shapes and the feature maps.
+"""Show what convolution and pooling do to a photograph: shapes and feature maps.
 
-The convolutions are untrained, their weights drawn from a seed. Shapes: of n rows of input, a
-kernel of k rows with padding p and stride s leaves floor((n + 2p - k) / s) + 1 (Dumoulin and
-Visin, "A guide to convolution arithmetic for deep learning", 2016).
+The convolutions are untrained, with weights drawn from a seed. Shapes: a kernel of k rows with
+padding p and stride s turns n rows into floor((n + 2p - k) / s) + 1 (Dumoulin and Visin, "A guide
+to convolution arithmetic for deep learning", 2016).
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from stages.core.base.errors import InputError
-from stages.core.base.files import write_csv
+from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import PARAMS, Params, Seed, read_params
 from stages.core.data.photo import read_photo
 from stages.core.drawing.figure import ColourMap, save_figure
@@ -55,8 +55,8 @@ def shape(tensor: torch.Tensor) -> str:
 
 
 def draw(convolution: Convolution, maps: torch.Tensor, pooled: torch.Tensor, cmap: str) -> Figure:
-    """The channels before and after pooling, on one scale: large maps are shrunk, a pixel for the
-    mean of `step` × `step` elements, and small ones enlarged."""
+    """The channels before and after pooling, on one colour scale. Large maps are shrunk, a pixel
+    for the mean of `step` × `step` elements; small ones are enlarged."""
     step = -(-maps.shape[-1] // LARGEST_TILE)
     zoom = max(1, SMALLEST_TILE // maps.shape[-1])
     grids = []
@@ -80,27 +80,28 @@ def main(photo: Path, out: Path) -> None:
     params = read_params("convolve", ConvolveParams)
     pixels = read_photo(photo)
     side = pixels.shape[-1]
-    rows = []
-    for name, convolution in params.convolutions.items():
-        key = f"{PARAMS}: convolve.convolutions.{name}"
-        padded = side + 2 * convolution.padding
-        if padded - convolution.kernel_size < convolution.stride:
-            raise InputError(
-                f"{key}: a kernel of {convolution.kernel_size} with stride {convolution.stride} "
-                f"on {padded} pixels leaves less than the 2 × 2 that pooling needs"
-            )
-        torch.manual_seed(params.seed)  # equal sizes get equal weights
-        layer = nn.Conv2d(**convolution.model_dump())
-        of_photo = convolution.in_channels == pixels.shape[1]
-        x = pixels if of_photo else torch.zeros(1, convolution.in_channels, side, side)
-        maps = layer(x)
-        pooled = F.max_pool2d(maps, 2)
-        shapes = map(shape, (layer.weight, layer.bias, x, maps, pooled))
-        rows.append([name, *shapes, sum(p.numel() for p in layer.parameters()), 0])
-        if of_photo:
-            figure = draw(convolution, maps, pooled, params.cmap)
-            save_figure(figure, out / f"{name}.png")
-    write_csv(out / "shapes.csv", HEADER, rows)
+    with new_folder(out) as folder:
+        rows = []
+        for name, convolution in params.convolutions.items():
+            padded = side + 2 * convolution.padding
+            if padded - convolution.kernel_size < convolution.stride:
+                raise InputError(
+                    f"{PARAMS}: convolve.convolutions.{name}: a kernel of "
+                    f"{convolution.kernel_size} with stride {convolution.stride} on {padded} "
+                    "pixels leaves less than the 2 × 2 that pooling needs"
+                )
+            torch.manual_seed(params.seed)  # the same sizes get the same weights
+            layer = nn.Conv2d(**convolution.model_dump())
+            of_photo = convolution.in_channels == pixels.shape[1]
+            x = pixels if of_photo else torch.zeros(1, convolution.in_channels, side, side)
+            maps = layer(x)
+            pooled = F.max_pool2d(maps, 2)
+            shapes = map(shape, (layer.weight, layer.bias, x, maps, pooled))
+            rows.append([name, *shapes, sum(p.numel() for p in layer.parameters()), 0])
+            if of_photo:
+                figure = draw(convolution, maps, pooled, params.cmap)
+                save_figure(figure, folder / f"{name}.png")
+        write_csv(folder / "shapes.csv", HEADER, rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train on more and more digits, seen as pixels and as AlexNet's features, and compare."""
+"""Train on more and more digits, as pixels and as AlexNet's features, and compare."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from pydantic import Field
 
 from stages.core.base.errors import InputError
-from stages.core.base.files import write_csv
+from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import PARAMS, Count, Params, read_params
 from stages.core.data.digits import NUM_LABELS, Split, read_splits
 from stages.core.drawing.figure import save_figure
@@ -31,9 +31,10 @@ class DataEfficiencyParams(Params):
 def accuracies(
     params: TrainParams, counts: list[int], data: dict[str, Split], where: str
 ) -> list[float]:
-    """The test accuracy after training on the first images, as many as each of the counts says.
+    """The test accuracy after training on the first `count` images, for each of the counts.
 
-    The number of iterations is that of all the images: with fewer, each is seen more often.
+    The number of iterations is always that of all images: fewer images are seen more often.
+    `where`: the parameters' key, for messages.
     """
     images, labels = data["train"]
     num_iterations = params.num_iterations(len(labels), where)
@@ -56,7 +57,7 @@ def accuracies(
 
 
 def draw(counts: list[int], pixels: list[float], features: list[float]) -> Figure:
-    """Test accuracy over the number of training images, a line for what the model sees."""
+    """Test accuracy over the number of training images: a line for pixels, a line for features."""
     lines = [
         Line("its pixels", counts, pixels, "--s"),
         Line("AlexNet's features of it", counts, features, "-o"),
@@ -87,18 +88,19 @@ def main(digits: Path, embedded_digits: Path, out: Path) -> None:
     if not counts:
         raise InputError(
             f"{PARAMS}: data_efficiency.counts has no number up to {num_images:,}, "
-            "the training images"
+            "the number of training images"
         )
     where = f"{PARAMS}: data_efficiency"
     pixels = accuracies(params.pixels, counts, by_pixels, f"{where}.pixels")
     by_features = read_splits(embedded_digits)
     features = accuracies(params.features, counts, by_features, f"{where}.features")
-    write_csv(
-        out / "accuracy.csv",
-        ("images", "pixels", "features"),
-        zip(counts, pixels, features, strict=True),
-    )
-    save_figure(draw(counts, pixels, features), out / "accuracy.png")
+    with new_folder(out) as folder:
+        write_csv(
+            folder / "accuracy.csv",
+            ("images", "pixels", "features"),
+            zip(counts, pixels, features, strict=True),
+        )
+        save_figure(draw(counts, pixels, features), folder / "accuracy.png")
 
 
 if __name__ == "__main__":

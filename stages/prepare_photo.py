@@ -1,4 +1,4 @@
-"""Cut a square from a photograph and scale it to the size that the lesson uses."""
+"""Cut a square out of a photograph, and scale it to the size that the lesson uses."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from stages.core.base.files import new_file
 from stages.core.base.params import PARAMS, Params, read_params
 from stages.core.data.images import UnreadableImage, open_rgb
 
-SMALLEST = 63  # pixels: from fewer, nothing is left of AlexNet's last pooling
+SMALLEST = 63  # pixels; for less, AlexNet's last pooling has no output
 UPPER_MIDDLE = (0.5, 0.2)  # heads are near the top of an upright photograph
 
 
@@ -23,7 +23,7 @@ class PhotoParams(Params):
 
 
 def open_photo(path: Path) -> Image.Image:
-    """The photograph in RGB. Raises InputError when it cannot be read or is too small."""
+    """The photograph in RGB. Raises InputError if it cannot be read or is too small."""
     name = f"{PARAMS}: photo.path: {path}"
     if path.exists() and not path.is_file():
         raise InputError(f"{name} is not a file")

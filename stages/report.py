@@ -19,6 +19,7 @@ from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
 from stages.core.drawing.tiles import tiled
 from stages.core.learning.curves import CurvePoint, read_curve
+from stages.core.learning.layers import Conv
 from stages.core.learning.trained import TrainedModel, load_model
 from stages.core.page.chart import Chart, Line
 from stages.core.page.page import Picture, packed, picture, render
@@ -33,6 +34,15 @@ PAGE_BYTES = 5_900_000  # the page leaves out figures that would make it larger,
 ALEXNET_FIGURES = ("filters", "conv2_pool", "conv1_relu", "conv1")  # the most telling first
 PHOTO_SIDE, CHANNEL_SIDE = 320, 160  # pixels, at most
 GREY = 128  # between tiles
+WORDS = {  # for the kinds of layers
+    "conv": "convolution",
+    "max_pool": "max pooling",
+    "avg_pool": "average pooling",
+    "relu": "ReLU",
+    "tanh": "tanh",
+    "dropout": "dropout",
+    "linear": "linear",
+}
 CHOICES = (  # what the page's numbers depend on
     "digits",
     "train",
@@ -62,9 +72,10 @@ def layer_rows(model: TrainedModel) -> list[Row]:
     rows = []
     for name, layer in model.layers.items():
         parameters = model.parameters(name)
-        shapes = (parameters[key].shape if parameters else None for key in ("weight", "bias"))
+        weight, bias = (parameters[key].shape if parameters else None for key in ("weight", "bias"))
         count = sum(parameter.size for parameter in parameters.values())
-        rows.append(Row(name, layer.kind, model.shapes[name][1], *shapes, count))
+        output = model.shapes[name][1]
+        rows.append(Row(name, WORDS[layer.kind], output, weight, bias, count))
     return rows
 
 
@@ -130,6 +141,14 @@ def answering(models: Mapping[str, TrainedModel]) -> list[str]:
 def first_layer(model: TrainedModel) -> str:
     """The first layer that has weights."""
     return next(name for name in model.layers if model.parameters(name))
+
+
+def drawn_weights(model: TrainedModel) -> str:
+    """Whose weights the figure shows: kernels, or the units or logits that see the input."""
+    first = first_layer(model)
+    if isinstance(model.layers[first], Conv):
+        return "kernels"
+    return "logits" if first == [*model.layers][-1] else "units"
 
 
 def kept_snapshots(
@@ -235,10 +254,14 @@ def main(
     test_labels = tensors["test_labels"][:TEST_DIGITS].tolist()
     data = {  # for the scripts
         "digits": packed(tensors["test_images"][:TEST_DIGITS]) | {"labels": test_labels},
+        "words": WORDS,
         "models": {
             name: {
                 "title": titles[name],
-                "layers": {key: layer.model_dump() for key, layer in trained[name].layers.items()},
+                "layers": [  # a list: JavaScript would move a name like "1" to the front
+                    {"name": key} | layer.model_dump()
+                    for key, layer in trained[name].layers.items()
+                ],
                 "weights": {key: packed(w) for key, w in sorted(trained[name].weights.items())},
             }
             for name in live
@@ -251,7 +274,8 @@ def main(
         "titles": titles,
         "live": live,
         "on_features": [name for name in about if trained[name].input_shape != PIXELS],
-        "kinds": {layer.kind for name in live for layer in trained[name].layers.values()},
+        "weight_bytes": WEIGHT_BYTES,
+        "kinds": {layer.kind for model in trained.values() for layer in model.layers.values()},
         "splits": {
             name: np.bincount(tensors[f"{name}_labels"], minlength=10).tolist()
             for name in ("train", "val", "test")
@@ -259,7 +283,8 @@ def main(
         "sample": sample(tensors["train_images"], tensors["train_labels"]),
         "num_test_digits": len(test_labels),
         "layers": {name: layer_rows(model) for name, model in trained.items()},
-        "first_layers": {name: first_layer(model) for name, model in trained.items()},
+        "inputs": {name: model.input_shape for name, model in trained.items()},
+        "drawn_weights": {name: drawn_weights(model) for name, model in trained.items()},
         "metrics": {
             name: json.loads(path.read_text(encoding="utf-8"))
             for name, path in metrics_files.items()
@@ -287,7 +312,7 @@ def main(
     }
 
     def render_page(pictures: dict[str, Picture | None]) -> bytes:
-        scripts = ("maps.js", "models.js", "report.js")
+        scripts = ("maps.js", "models.js", "report.js") if live else ()
         return render("report.html.j2", scripts, data, figures=pictures, **values)
 
     room = PAGE_BYTES - len(render_page(dict.fromkeys(drawn)))

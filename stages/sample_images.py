@@ -1,4 +1,5 @@
-"""Make a small folder of images from those that matplotlib ships: photographs, drawings, icons."""
+"""Make a small folder of images out of those that come with matplotlib: photographs, drawings,
+icons."""
 
 import shutil
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from PIL import Image
 
 from stages.core.base.files import new_folder
 
-CROP = 256  # side of the squares that are cut from the photograph of 512 × 600, pixels
+CROP = 256  # side of the squares that are cut out of the photograph (512 × 600), pixels
 SHIPPED = {
     "photograph": "sample_data/grace_hopper.jpg",
     "drawing": "sample_data/*.png",

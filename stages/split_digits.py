@@ -1,4 +1,4 @@
-"""Split MNIST into the images to train on, to validate on and to test on."""
+"""Split MNIST into training, validation and test images."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class SplitParams(Params):
 
 
 def read_digits(mnist: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images (uint8, N × 28 × 28) and labels (uint8, N) of MNIST's `part`, "train" or "t10k"."""
+    """Images (uint8, N × 28 × 28) and labels (uint8, N) of MNIST's `part`: "train" or "t10k"."""
     images = read_idx(mnist / f"{part}-images-idx3-ubyte", ndim=3)
     labels = read_idx(mnist / f"{part}-labels-idx1-ubyte", ndim=1)
     if len(images) != len(labels):
@@ -40,12 +40,12 @@ def main(mnist: Path, digits: Path) -> None:
     if end > len(train_images):
         raise InputError(
             f"{PARAMS}: digits.train + digits.val is {end:,}; "
-            f"it should be at most {len(train_images):,}, MNIST's training images"
+            f"it should be at most {len(train_images):,}, the number of MNIST's training images"
         )
     if params.test > len(test_images):
         raise InputError(
             f"{PARAMS}: digits.test is {params.test:,}; "
-            f"it should be at most {len(test_images):,}, MNIST's test images"
+            f"it should be at most {len(test_images):,}, the number of MNIST's test images"
         )
     tensors = {
         "train_images": train_images[: params.train],

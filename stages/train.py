@@ -1,5 +1,5 @@
-"""Train one of the models on the digits; write its weights, learning curves and metrics, and its
-first layer's weights as they were while it learned."""
+"""Train one of the models on the digits; write its weights, learning curves and metrics, and
+snapshots of its first layer's weights while it learned."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -35,14 +35,14 @@ class SnapshotParams(Params):
 
 
 def evenly_spaced(count: int, last: int) -> list[int]:
-    """`count` iterations from 1 to `last`, both included; `last` alone if it is one iteration, all
-    of them if there are no more."""
+    """`count` iterations from 1 to `last`, both included. A count of 1 gives `last`; if there are
+    fewer iterations than `count`, all of them."""
     steps = max(count - 1, 1)
     return sorted({last - (last - 1) * step // steps for step in range(count)})
 
 
 def shown(points: Iterable[CurvePoint], name: str, last: int) -> Iterator[CurvePoint]:
-    """The points, reported as they come: by a progress bar on a terminal, else in ten lines."""
+    """Pass the points on, and show progress: as a bar on a terminal, elsewhere in ten lines."""
     tenths = 0
     with tqdm(total=last, desc=name, unit=" iterations", disable=None) as bar:
         for point in points:

@@ -1,5 +1,5 @@
-"""Draw the weights of a trained model: a tile for each kernel, and for each unit that sees the
-input itself."""
+"""Draw the weights of a trained model: a tile for each kernel, and for each linear unit that sees
+the input directly."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from stages.core.learning.trained import TrainedModel, load_model
 
 WIDTH = 720  # of a grid, about; all in pixels
 UNIT = 140  # of a unit's tile, at most
-SMALLEST_KERNEL, LARGEST_KERNEL = 48, 96  # in a smaller one's width no label fits
+SMALLEST_KERNEL, LARGEST_KERNEL = 48, 96  # below the smallest, labels do not fit
 MOST_KERNELS = 32  # in a row, and in a column
 
 
@@ -27,8 +27,8 @@ class WeightGridParams(Params):
 
 
 def unit_grid(weight: np.ndarray, shape: Shape, is_last: bool) -> Grid:
-    """A tile for each row of a linear layer's weight, units × inputs: the weights of its input of
-    `shape`, channels × height × width, the channels side by side in a square."""
+    """A tile for each unit of a linear layer (`weight`: units × inputs), which shows the weights of
+    the input (`shape`: channels × height × width), the channels side by side in a square."""
     channels, height, width = shape
     square = math.ceil(math.sqrt(channels))
     tiles = np.stack(
@@ -50,8 +50,8 @@ def unit_grid(weight: np.ndarray, shape: Shape, is_last: bool) -> Grid:
 
 
 def kernel_grid(name: str, weight: np.ndarray) -> Grid:
-    """A row for each output channel of a convolution's weight, outputs × inputs × height × width,
-    with a tile for each input channel; a single row if there is one input channel alone."""
+    """A convolution's kernels (`weight`: outputs × inputs × height × width): a row for each output
+    channel, with a tile for each input channel; a single row if there is just one input channel."""
     outputs, inputs, _, side = weight.shape
     heading = (
         f"{name}: {inputs} input channel{'s' * (inputs > 1)} → "
@@ -71,7 +71,7 @@ def kernel_grid(name: str, weight: np.ndarray) -> Grid:
 
 
 def grids(model: TrainedModel) -> Iterator[Grid]:
-    """All convolutions, and a linear layer if it is the first with weights."""
+    """A grid for each convolution, and for a linear layer if it is the first layer with weights."""
     is_first = True
     for name, layer in model.layers.items():
         parameters = model.parameters(name)

@@ -1,19 +1,25 @@
-"""Take the digest of everything in DVC's cache and of every output; remove what is wrong.
+"""Rehash everything in DVC's cache and every output; remove wrong files and leftover outputs.
 
-DVC looks no more into a file of its cache once that is read-only: what a disk or a hand changes
-there is checked out, pushed and taken for right. After this command, `dvc repro` or `dvc pull`
-brings back what was removed.
+DVC does not rehash read-only cache files, so damage spreads unnoticed: a file that a failing disk
+or a person has changed is checked out and pushed. Nor does DVC remove the outputs of stages that
+are no longer in dvc.yaml, such as a removed model's. After this command, `dvc repro` or `dvc pull`
+restores what was wrong; leftover outputs stay in the cache. It does nothing while DVC is running.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from stages.core.base.command import Parser
 
+from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.output import Output
 from dvc.repo import Repo
+from dvc.rwlock import rwlock
 
 from stages.core.base.errors import InputError, explained
 
@@ -23,61 +29,100 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
+@contextmanager
+def locked(repo: Repo) -> Iterator[None]:
+    """Hold DVC's locks of the project and of all outputs: while a stage runs, DVC has released the
+    first, but not those of the stage's outputs. Raises LockError if another process holds one.
+    """
+    outputs = [out.fs_path for out in repo.index.outs]
+    with repo.lock, rwlock(repo.tmp_dir, repo.fs, "make check", [], outputs, hardlink=False):
+        yield
+
+
+def cached(digest: str, cache: Path) -> Path:
+    return cache / digest[:2] / digest[2:]
+
+
 def wrong_in(cache: Path) -> Iterator[Path]:
-    """The files of a cache that do not have the digest which their names say."""
+    """The files of a cache whose digests differ from their names."""
     for path in sorted(cache.glob("??/*")):
         if f"{path.parent.name}{path.name}".removesuffix(".dir") != md5(path):
             yield path
 
 
-def is_wrong(out: Output, cache: Path) -> bool:
-    """Whether an output's files differ from dvc.lock, or one of them is not in the cache.
-
-    One that does not exist is not wrong: DVC knows that it is to be made.
-    """
-    digest = out.hash_info.value
-    path = Path(out.fs_path)
-    if not out.use_cache or not digest or not path.exists():
-        return False
+def is_cached(path: Path, digest: str, cache: Path) -> bool:
+    """Whether the file or folder at `path` has this digest, and is in the cache, too."""
     files = {path: digest}
-    if out.hash_info.isdir:
-        if not (cache / digest[:2] / digest[2:]).exists():
-            return True
-        files = {path.joinpath(*key): found.value for key, _, found in out.get_obj()}
-    return any(
-        not (cache / digest[:2] / digest[2:]).exists() or not file.exists() or md5(file) != digest
+    if digest.endswith(".dir"):
+        if not cached(digest, cache).exists():
+            return False
+        entries = json.loads(cached(digest, cache).read_text(encoding="utf-8"))
+        files = {path / entry["relpath"]: entry["md5"] for entry in entries}
+    return all(
+        cached(digest, cache).exists() and file.exists() and md5(file) == digest
         for file, digest in files.items()
     )
 
 
-def remove_wrong() -> list[Path]:
-    """What was removed, cache and outputs. Raises InputError where DVC finds no project."""
-    try:
-        repo = Repo()
-        cache = Path(repo.cache.local.path)
-        files = [*wrong_in(cache)]
-        for path in files:
-            path.unlink()
-        outs = [out for out in repo.index.outs if is_wrong(out, cache)]
-        for out in outs:
-            out.remove()
-    except DvcException as error:
-        raise InputError(str(error)) from None
-    removed = [*files, *(Path(out.fs_path) for out in outs)]
-    return [path.relative_to(repo.root_dir) for path in removed]
+def is_wrong(out: Output, cache: Path) -> bool:
+    """Whether an output's files differ from dvc.lock, or one of them is missing from the cache.
+
+    An output that does not exist is not wrong: DVC knows that it has to be made.
+    """
+    digest, path = out.hash_info.value, Path(out.fs_path)
+    if not out.use_cache or not digest or not path.exists():
+        return False
+    return not is_cached(path, digest, cache)
+
+
+def left_over(repo: Repo, cache: Path) -> Iterator[Path]:
+    """Unchanged outputs of stages that are in dvc.lock, but no longer in dvc.yaml."""
+    root = Path(repo.root_dir)
+    made = {out.fs_path for out in repo.index.outs}
+    names = {stage.name for stage in repo.index.stages}
+    recorded = Lockfile(repo, str(root / "dvc.lock")).load()
+    for name, stage in recorded.get("stages", {}).items():
+        for out in stage.get("outs", []) if name not in names else []:
+            path = root / out["path"]
+            if str(path) not in made and path.exists() and is_cached(path, out["md5"], cache):
+                yield path
+
+
+def remove_wrong(repo: Repo) -> tuple[list[Path], list[Path]]:
+    """Remove wrong files and leftover outputs; returns the paths of both."""
+    cache = Path(repo.cache.local.path)
+    wrong = [*wrong_in(cache)]
+    for path in wrong:
+        path.unlink()
+    for out in [out for out in repo.index.outs if is_wrong(out, cache)]:
+        out.remove()
+        wrong.append(Path(out.fs_path))
+    leftovers = [*left_over(repo, cache)]
+    for path in leftovers:
+        repo.fs.remove(str(path), recursive=True)
+    return wrong, leftovers
 
 
 def main() -> None:
-    parser = Parser("stages.tools.check", __doc__)
-    parser.parse_args()
+    Parser("stages.tools.check", __doc__).parse_args()
     with explained():
-        removed = remove_wrong()
-        for path in removed:
-            print(f"removed: {path}")
-        if removed:
-            advice = "`dvc repro` or `dvc pull` brings it back"
-            raise InputError(f"what is named above was wrong; {advice}")
-    print("Everything has the digest that it should have.")
+        try:
+            repo = Repo()
+            with locked(repo):
+                wrong, leftovers = remove_wrong(repo)
+        except LockError as error:
+            reason, *_ = str(error).split("\n\n")
+            raise InputError(f"wait until DVC has finished: {' '.join(reason.split())}") from None
+        except DvcException as error:
+            raise InputError(str(error)) from None
+        for path in leftovers:
+            print(f"removed a leftover output: {path.relative_to(repo.root_dir)}")
+        for path in wrong:
+            print(f"removed: {path.relative_to(repo.root_dir)}")
+        if wrong:
+            advice = "`dvc repro` or `dvc pull` brings them back"
+            raise InputError(f"the files above were wrong; {advice}")
+    print("Every file has the right digest.")
 
 
 if __name__ == "__main__":

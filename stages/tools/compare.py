@@ -11,7 +11,7 @@ import io
 import math
 import os
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from safetensors.numpy import load
 from stages.core.base.errors import InputError, explained
 from stages.core.base.files import new_file
 from stages.core.base.values import flatten, is_number
+from stages.core.drawing.tiles import tiled
 from stages.core.page.chart import Chart, Line
 from stages.core.page.page import packed, render
 
@@ -39,11 +40,13 @@ DISPLAYS = (
 
 
 class Curve(NamedTuple):
-    """One of the lines of a plot in dvc.yaml."""
+    """One of the lines of a plot in dvc.yaml: a column of a file, or those of its rows that have
+    the words `line` in the columns without numbers."""
 
     title: str
     path: str
     column: str
+    line: str
     x_label: str
     y_label: str
 
@@ -93,6 +96,28 @@ def show(result: dict[str, Any]) -> dict[str, Any]:
     return {path: file["data"] for path, file in found.get("data", {}).items()}
 
 
+def is_numeric(text: str | None) -> bool:
+    try:
+        float(text or "")
+    except ValueError:
+        return False
+    return True
+
+
+def lines(rows: list[dict[str, str]], numbers: Sequence[str]) -> dict[str, list[dict[str, str]]]:
+    """The rows of each line: those with the same words, where there are words in columns other
+    than `numbers`."""
+    columns = [
+        name
+        for name in (rows[0] if rows else ())
+        if name not in numbers and not all(is_numeric(row[name]) for row in rows)
+    ]
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        found.setdefault(", ".join(row[name] for name in columns), []).append(row)
+    return found
+
+
 def read_curves(
     fs: DVCFileSystem, revision: str
 ) -> Iterator[tuple[Curve, list[tuple[float, float]]]]:
@@ -107,13 +132,14 @@ def read_curves(
             rows = list(csv.DictReader(io.StringIO(fs.read_text(path))))
             for column in [columns] if isinstance(columns, str) else columns:
                 labels = plot.get("x_label", x), plot.get("y_label", column)
-                try:
-                    points = [(float(row[x]), float(row[column])) for row in rows]
-                except (KeyError, TypeError, ValueError):
-                    raise InputError(
-                        f"{revision}: {path} has no numbers {x} and {column}"
-                    ) from None
-                yield Curve(plot.get("title", name), path, column, *labels), points
+                for words, of_line in lines(rows, (x, column)).items():
+                    try:
+                        points = [(float(row[x]), float(row[column])) for row in of_line]
+                    except (KeyError, TypeError, ValueError):
+                        raise InputError(
+                            f"{revision}: {path} has no numbers {x} and {column}"
+                        ) from None
+                    yield Curve(plot.get("title", name), path, column, words, *labels), points
 
 
 def read_weights(
@@ -137,7 +163,7 @@ def changes(a: dict, b: dict) -> list[tuple[Any, Any, Any]]:
 
 
 def metric_rows(a: Run, b: Run) -> list[tuple[str, str, Any, Any, float | None]]:
-    """File, metric, both values, and the second less the first where both are numbers."""
+    """File, metric, both values, and the second minus the first where both are numbers."""
     rows = []
     for key in a.metrics | b.metrics:
         first, second = a.metrics.get(key), b.metrics.get(key)
@@ -150,9 +176,9 @@ def charts(a: Run, b: Run) -> tuple[list[tuple[Curve, Chart]], int]:
     """A chart of both lines for each curve that differs, and how many are the same."""
     found = []
     for curve, of_a, of_b in changes(a.curves, b.curves):
-        lines = [Line(name, points) for name, points in (("a", of_a), ("b", of_b)) if points]
-        if lines:
-            found.append((curve, Chart(lines, curve.x_label, curve.y_label)))
+        both = [Line(name, points) for name, points in (("a", of_a), ("b", of_b)) if points]
+        if both:
+            found.append((curve, Chart(both, curve.x_label, curve.y_label)))
     return found, len(a.curves | b.curves) - len(found)
 
 
@@ -168,9 +194,23 @@ def tiles(weight: np.ndarray) -> np.ndarray:
     return found[:MOST_TILES]
 
 
+def laid_out(weight: np.ndarray) -> np.ndarray:
+    """Its tiles as one picture, in about as many rows as columns; NaN between them."""
+    found = tiles(weight)
+    return tiled(found, math.ceil(math.sqrt(len(found))), (1, 1), np.nan)
+
+
+def caption(weight: np.ndarray) -> str:
+    """Its shape, and how much of it is shown."""
+    shown = len(tiles(weight))
+    count = math.prod(weight.shape[:-2]) if weight.ndim == 4 else len(weight)
+    some = f", the first {shown} of {count}" if 1 < shown < count else ""
+    return " × ".join(map(str, weight.shape)) + some
+
+
 def weight_grids(a: Run, b: Run) -> tuple[list[dict[str, Any]], int]:
     """For each weight that differs: its name, both shapes, and its tiles of either run and of the
-    second less the first, on the scales that the page states. And how many weights are the same."""
+    second minus the first, on the scales that the page states. Then, how many are the same."""
     grids = []
     for key in a.weights | b.weights:
         first, second = pair = [run.weights.get(key) for run in (a, b)]
@@ -183,10 +223,11 @@ def weight_grids(a: Run, b: Run) -> tuple[list[dict[str, Any]], int]:
         there = [weight for weight in pair if weight is not None]
         grid["shapes"] = [None if weight is None else weight.shape for weight in pair]
         grid["largest"] = max(np.abs(weight).max().item() for weight in there)
-        grid["tiles"] = [None if weight is None else packed(tiles(weight)) for weight in pair]
         if difference is not None:
-            grid["tiles"].append(packed(tiles(difference)))
+            pair.append(difference)
             grid["largest_difference"] = np.abs(difference).max().item()
+        grid["tiles"] = [None if weight is None else packed(laid_out(weight)) for weight in pair]
+        grid["captions"] = [None if weight is None else caption(weight) for weight in pair]
         grids.append(grid)
     return grids, len(a.weights | b.weights) - len(grids)
 

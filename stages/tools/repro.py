@@ -1,8 +1,8 @@
-"""`dvc repro`, but several stages at a time: those that do not depend on one another.
+"""`dvc repro`, but with several independent stages at a time.
 
-Dask hands the stages that have something to do to as many processes, or to the workers of a
-cluster, each stage once those are done whose outputs it reads. When one fails, what depends on it
-is left out, and the rest runs.
+Dask hands the stages that are out of date to processes, or to a cluster's workers, each as soon as
+the stages whose outputs it reads are done. If one fails, those that depend on it are skipped, and
+the rest run.
 """
 
 import sys
@@ -28,17 +28,17 @@ from stages.tools.worker import on_a_worker, run_dvc
 
 
 class Outcome(NamedTuple):
-    """A stage, and why it has no new outputs; nothing if it has."""
+    """A stage, and why it has no new outputs (empty if it has)."""
 
     stage: str
     problem: str
 
 
 def outdated(repo: Repo) -> networkx.DiGraph:
-    """The names of the stages that have something to do, or come after one that has; of each
-    whether it `spreads` its work over a cluster, as dvc.yaml says.
+    """A graph of the names of the stages that are out of date, or downstream of one that is.
 
-    Edges lead from a stage to those whose outputs it reads.
+    Edges lead from a stage to those whose outputs it reads. The attribute `spreads` of a stage says
+    whether it spreads its own work over a cluster, as dvc.yaml has it.
     """
     graph: networkx.DiGraph = networkx.DiGraph(repo.index.graph)
     for stage, about in graph.nodes.items():
@@ -51,10 +51,10 @@ def outdated(repo: Repo) -> networkx.DiGraph:
 def reproduce(
     stage: str, before: Sequence[Outcome], run: Callable[[str, list[str], TextIO], int]
 ) -> Outcome:
-    """Run one stage, unless one before it has a problem. What it prints goes into the problem that
-    it has, if any, so that stages which run at the same time do not talk at the same time."""
+    """Run one stage, unless one `before` it has a problem. What it prints is kept, and becomes part
+    of its problem if it fails, because stages that run at the same time would mix their lines."""
     if missing := [outcome.stage for outcome in before if outcome.problem]:
-        return Outcome(stage, f"was left out: it reads what {', '.join(missing)} should have made")
+        return Outcome(stage, f"was skipped: it reads outputs of {', '.join(missing)}")
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         status = run(stage, [outcome.stage for outcome in before], log)
         log.seek(0)
@@ -64,7 +64,7 @@ def reproduce(
 
 def on_cluster(outcomes: Sequence[Delayed], address: str) -> list[Outcome]:
     with connect(address) as client:
-        from distributed import KilledWorker, as_completed  # there, or connect would have said so
+        from distributed import KilledWorker, as_completed  # connect has checked for it
 
         print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
         futures = client.compute(outcomes)
@@ -73,26 +73,26 @@ def on_cluster(outcomes: Sequence[Delayed], address: str) -> list[Outcome]:
         try:
             return client.gather(futures)
         except KilledWorker as error:
-            raise InputError(f"workers died again and again: {error}") from None
+            raise InputError(f"workers kept dying: {error}") from None
 
 
 def in_processes(outcomes: Sequence[Delayed], jobs: int) -> list[Outcome]:
-    """Each of so many threads waits for a process of its own."""
+    """Run stages in `jobs` threads, each of which waits for a process of its own."""
     with TqdmCallback(desc="stages", disable=None):
         return dask.compute(*outcomes, scheduler="threads", num_workers=jobs)
 
 
 def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
-    """Run what is out of date, in so many processes or on the cluster at that address.
+    """Run what is out of date, in `jobs` processes or on the cluster of the `scheduler`'s address.
 
-    Raises InputError where DVC finds no project, and when workers die again and again.
+    Raises InputError if DVC finds no project, or if workers keep dying.
     """
     try:
         graph = outdated(Repo())
     except DvcException as error:
         raise InputError(str(error)) from None
     outcomes: dict[str, Delayed] = {}
-    run_id = uuid4().hex  # another run on the same cluster may have stages of the same names
+    run_id = uuid4().hex  # keeps apart two runs of the same stages on one cluster
     for stage in networkx.lexicographical_topological_sort(graph.reverse()):
         before = [outcomes[other] for other in graph[stage]]
         run = run_dvc
@@ -109,8 +109,8 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
 def main() -> None:
     parser = Parser("stages.tools.repro", __doc__)
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--jobs", type=int, default=2, help="stages at a time, 2 by default")
-    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="of a Dask cluster")
+    where.add_argument("--jobs", type=int, default=2, help="stages at a time (default: 2)")
+    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="address of a Dask cluster")
     arguments = parser.parse_args()
     with explained():
         if arguments.jobs < 1:

@@ -1,8 +1,8 @@
-"""Draw a metric over the values of a parameter, out of what `dvc exp show --json` prints.
+"""Plot a metric against a parameter, from the output of `dvc exp show --json`.
 
-Drawn are the experiments that succeeded and the commits that they start from, for each metrics file
-in which the metric differs. The workspace is left out: its parameters may have been edited since
-its metrics were made.
+The plot shows the successful experiments and the commits they started from, with a line for each
+metrics file in which the metric differs. The workspace is left out: its parameters may have been
+edited since its metrics were made.
 """
 
 import json
@@ -22,20 +22,20 @@ from stages.core.base.values import flatten, is_number
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.lines import Line, label_points, plot_lines
 
-MARKERS = "os^Dv"  # told apart in grey too
+MARKERS = "os^Dv"  # distinguishable in grey too
 
 
 class Run(NamedTuple):
-    """Parameters, and the metrics of each file, by their full names: dots lead downwards."""
+    """Parameters, and the metrics of each file, by dotted names."""
 
     params: dict[str, Any]
     metrics: dict[str, dict[str, Any]]
 
 
 def succeeded(commits: list[dict]) -> Iterator[Run]:
-    """The runs that succeeded; the others are named on standard error.
+    """The successful runs; the others are named on standard error.
 
-    An experiment that failed may have metrics too: those of the commit that it started from.
+    A failed experiment may have metrics too: those of the commit that it started from.
     """
     found = [("success", commit) for commit in commits if commit["rev"] != "workspace"]
     for experiment in (e for commit in commits for e in commit["experiments"] or ()):
@@ -49,11 +49,11 @@ def succeeded(commits: list[dict]) -> Iterator[Run]:
             yield Run({name: value for part in params for name, value in part.items()}, metrics)
         else:
             name = revision["name"] or revision["rev"][:7]
-            print(f"{name} is left out: it is {state}", file=sys.stderr)
+            print(f"{name} is left out: its state is {state}", file=sys.stderr)
 
 
 def read_runs(printed: bytes) -> list[Run]:
-    """The runs in what DVC printed, equal ones once. Raises InputError if it is something else."""
+    """The distinct runs in DVC's output. Raises InputError if it is something else."""
     try:
         runs = {json.dumps(run, sort_keys=True): run for run in succeeded(json.loads(printed))}
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -62,16 +62,17 @@ def read_runs(printed: bytes) -> list[Run]:
 
 
 def points(runs: list[Run], parameter: str, metric: str) -> dict[str, list[tuple[Any, float]]]:
-    """The value of the parameter and the metric of every run, in order, for each metrics file in
-    which the metric differs, or for all if it differs in none.
+    """For each metrics file in which the metric differs (all files, if it differs in none), sorted
+    pairs of the parameter's value and the metric.
 
-    Raises InputError if no run has the parameter or the metric, and for fewer than two values.
+    Raises InputError if no run has the parameter or the metric, or if there are fewer than two
+    values.
     """
     runs = [run for run in runs if parameter in run.params]
     if not runs:
         raise InputError(f"no run has a parameter {parameter}")
     if len(values := {run.params[parameter] for run in runs}) < 2:
-        raise InputError(f"{parameter} is {values.pop()} in every run; a sweep takes two values")
+        raise InputError(f"{parameter} is {values.pop()} in every run; a sweep needs two values")
     if not all(map(is_number, values)):
         runs = [
             run._replace(params=run.params | {parameter: str(run.params[parameter])})
@@ -89,8 +90,8 @@ def points(runs: list[Run], parameter: str, metric: str) -> dict[str, list[tuple
 
 
 def draw_sweep(files: dict[str, list[tuple[Any, float]]], parameter: str, metric: str) -> Figure:
-    """A line for each file, logarithmic where the largest value is 10 times the smallest or more;
-    without lines where the values are words."""
+    """A line for each file, over a logarithmic axis if the largest value is at least 10 times the
+    smallest; points without lines if the values are not numbers."""
     values = sorted({value for found in files.values() for value, _ in found})
     numeric = is_number(values[0])
     places = {value: value if numeric else index for index, value in enumerate(values)}
@@ -114,8 +115,8 @@ def draw_sweep(files: dict[str, list[tuple[Any, float]]], parameter: str, metric
 
 def main() -> None:
     parser = Parser("stages.tools.sweep", __doc__)
-    parser.add_argument("parameter", help="by its full name: dots lead downwards")
-    parser.add_argument("metric", help="by its name in the metrics files")
+    parser.add_argument("parameter", help="its dotted name, as in params.yaml")
+    parser.add_argument("metric", help="its name in the metrics files")
     parser.add_argument("figure", type=Path, help="the PNG file to write")
     arguments = parser.parse_args()
     with explained():

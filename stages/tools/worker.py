@@ -1,4 +1,4 @@
-"""Stages that dvc runs side by side, here or beside Dask workers, though any of them may die."""
+"""Running dvc stages side by side, here or beside Dask workers, any of which may die."""
 
 import fcntl
 import os
@@ -17,10 +17,10 @@ from stages.core.parallel.cluster import ADDRESS
 def locked(
     stage: str, reads: Iterable[str], before_waiting: Callable[[], None]
 ) -> Iterator[list[int]]:
-    """Wait until nobody else makes the stage, makes what it `reads`, or reads what it makes.
+    """Wait until no other process makes the stage, reads it, or makes one of those that it `reads`.
 
-    Yields the file descriptors that hold the locks. A process that inherits them holds the locks
-    too, even when the one that took them was killed.
+    Yields the file descriptors that hold the locks. A child process that inherits them keeps the
+    locks even if this process is killed.
     """
     folder = Path(".dvc/tmp/stages")
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,9 +46,9 @@ def run_dvc(
     before_waiting: Callable[[], None] = lambda: None,
     **environment: str,
 ) -> int:
-    """Let dvc run one stage, in a process of its own; its exit status.
+    """Have dvc run one stage in its own process; returns the exit status.
 
-    When this process is killed, dvc finishes the stage, and whoever wants to run it next waits.
+    If this process is killed, dvc still finishes the stage, and the next to run it waits.
     """
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # for the `python` of stages
     with locked(stage, reads, before_waiting) as locks:
@@ -62,14 +62,14 @@ def run_dvc(
 
 
 def on_a_worker(stage: str, reads: Iterable[str], log: TextIO, *, spreads: bool) -> int:
-    """`run_dvc` beside a Dask worker.
+    """`run_dvc` as a task of a Dask worker.
 
-    Who waits leaves its place on the worker to others, and so does a stage that `spreads` its own
-    work over the cluster.
+    A waiting task secedes and frees its thread, and so does a stage that `spreads` its own work
+    over the cluster.
     """
     from distributed import get_worker, secede
 
-    leave = cache(secede)  # once is enough, and twice an error
+    leave = cache(secede)  # seceding twice is an error
     if spreads:
         leave()
     address = {ADDRESS: get_worker().scheduler.address}

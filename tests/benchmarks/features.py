@@ -13,13 +13,16 @@ from functools import partial
 from itertools import repeat
 from pathlib import Path
 
+from stages.core.base.command import run
+
 import numpy as np
-import yaml
 from PIL import Image
 
 from benchmarks.side_by_side import medians, output, print_table
+from common import parameters, paths
 from common.processes import dask_process
 from common.project import ROOT
+from common.stages import commands
 
 ROUNDS = 3
 DIGITS = (2_500, 10_000, 70_000)
@@ -31,14 +34,15 @@ BATCH = 32
 COMMAND = ("python", "-m", "benchmarks.features")
 
 
-def stage(name: str) -> None:
+def stage(module: str, *arguments: str) -> None:
     """Run a stage, or dvc, in this folder; print the seconds, and the peak memory in MB."""
     from importlib import import_module
 
-    if name == "dvc":
+    if module == "dvc":
         main = partial(import_module("dvc.cli").main, ["repro", "--quiet"])
     else:
-        main = import_module(f"stages.{name}").main
+        sys.argv = [module, *arguments]
+        main = partial(run, import_module(module).main)
     start = time.perf_counter()
     main()
     taken = time.perf_counter() - start
@@ -50,12 +54,10 @@ def loop(side: int) -> None:
     by the same numerics and in as many threads."""
     from stages.core.numerics.pinned import torch
 
-    from stages.paths import ALEXNET
-
     from stages.core.alexnet.network import alexnet
     from stages.core.parallel.threads import in_threads
 
-    features = torch.inference_mode()(alexnet(ROOT / ALEXNET).features)
+    features = torch.inference_mode()(alexnet(ROOT / paths.ALEXNET).features)
     batch = torch.rand(BATCH, 3, side, side)
     features(batch)
     start = time.perf_counter()
@@ -71,11 +73,11 @@ def bare_loop(side: int) -> float:
 
 def prepare(folder: Path, **changes: dict) -> Path:
     """A folder with the downloads and changed parameters."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = parameters.read()
     for section, values in changes.items():
         params[section] |= values
     (folder / "data").mkdir(parents=True)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    parameters.write(params, folder)
     for source in ("mnist", "alexnet"):
         (folder / "data" / source).symlink_to(ROOT / "data" / source)
     return folder
@@ -85,7 +87,7 @@ def digits(folder: Path, count: int) -> Path:
     """A folder with so many digits: a fifth, at most 10,000, to test on."""
     test = min(count // 5, 10_000)
     splits = {"train": count - test - 500, "val": 500, "test": test}
-    output("python", "-m", "stages.split_digits", folder=prepare(folder, digits=splits))
+    output(*commands()["split_digits"], folder=prepare(folder, digits=splits))
     return folder
 
 
@@ -105,7 +107,8 @@ def images(folder: Path, count: int, size: int) -> Path:
 
 def measured(folder: Path, name: str, **environment: str) -> tuple[float, float]:
     """Seconds and MB of a stage in a process of its own."""
-    *_, line = output(*COMMAND, "stage", name, folder=folder, **environment).splitlines()
+    words = [name] if name == "dvc" else commands()[name][2:]
+    *_, line = output(*COMMAND, "stage", *words, folder=folder, **environment).splitlines()
     seconds, megabytes = map(float, line.split())
     return seconds, megabytes
 
@@ -208,8 +211,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["stage", name]:
-            stage(name)
+        case ["stage", module, *arguments]:
+            stage(module, *arguments)
         case ["loop", side]:
             loop(int(side))
         case _:

@@ -10,44 +10,48 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
+from stages.core.base.command import run
 
 from benchmarks.side_by_side import medians, output, print_table
+from common import parameters
 from common.parameters import of_model
 from common.project import ROOT
+from common.stages import commands
 
 ROUNDS = 3
 COUNTS = (2_000, 6_000, 20_000, 59_500)
 BATCH = 64
 
 
-def run() -> None:
-    """Train in this folder; print the seconds, and the peak in MB over what torch needs."""
-    from stages import train
+def train() -> None:
+    """Train in this folder, with the arguments of the command line; print the seconds, and the peak
+    in MB over what torch needs."""
+    from stages.train import main
 
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    train.main("cnn")
+    run(main)
     taken = time.perf_counter() - start
     print(taken, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1000)
 
 
 def prepare(folder: Path, count: int, epochs: int, evaluations: int) -> Path:
     """A folder with `count` digits to train on, 500 to validate on and as many to test on."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = parameters.read()
     params["digits"] = {"train": count, "val": 500, "test": 500}
     iterations = epochs * (count // BATCH)
     of_model(params, "cnn").update(epochs=epochs, eval_every=iterations // evaluations)
     (folder / "data").mkdir(parents=True)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    parameters.write(params, folder)
     (folder / "data/mnist").symlink_to(ROOT / "data/mnist")
-    output("python", "-m", "stages.split_digits", folder=folder)
+    output(*commands()["split_digits"], folder=folder)
     return folder
 
 
 def measured(folder: Path) -> tuple[float, float]:
     """Seconds and MB of a run in a process of its own."""
-    *_, line = output("python", "-m", "benchmarks.growth", "run", folder=folder).splitlines()
+    arguments = commands()["train@cnn"][3:]
+    *_, line = output("python", "-m", "benchmarks.growth", *arguments, folder=folder).splitlines()
     seconds, megabytes = map(float, line.split())
     return seconds, megabytes
 
@@ -94,4 +98,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
     else:
-        run()
+        train()

@@ -13,6 +13,8 @@ from pathlib import Path
 import yaml
 
 from benchmarks.side_by_side import medians, output, print_table, seconds
+from common import parameters
+from common.parameters import section
 from common.project import REPRO, ROOT, copy_project, execute
 
 ROUNDS = 3
@@ -31,12 +33,14 @@ def project_with_downloads(folder: Path) -> Path:
 
 
 def lesson_alone(project: Path) -> Path:
-    """The project without the stages that go beyond the lesson."""
+    """The project without the stages that go beyond the lesson, and the model that they serve."""
     pipeline = yaml.safe_load((project / "dvc.yaml").read_text())
-    del pipeline["vars"][0]["models"]["probe"]
     for name in BEYOND_THE_LESSON:
         del pipeline["stages"][name]
     (project / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    params = parameters.read(project)
+    del params["models"]["probe"]
+    parameters.write(params, project)
     return project
 
 
@@ -78,9 +82,7 @@ def main() -> None:
         units = itertools.count(31)
 
         def change() -> float:
-            text = (made / "params.yaml").read_text()
-            line = next(line for line in text.splitlines() if "num_hidden" in line)
-            (made / "params.yaml").write_text(text.replace(line, f"    num_hidden: {next(units)}"))
+            parameters.change(made, f"{section('mlp')}.layers.layer1", units=next(units))
             return seconds("dvc", "repro", folder=made)
 
         taken = medians(
@@ -95,7 +97,7 @@ def main() -> None:
             {"from the downloads on": "the lesson as one script", "s": script},
             row("dvc repro", taken["repro"], script, "≤ 1.2"),
             row("make repro JOBS=2", taken["two"], script, "≤ 0.8"),
-            row("dvc repro, another num_hidden", taken["change"], script, "≤ 0.35"),
+            row("dvc repro, another number of units", taken["change"], script, "≤ 0.35"),
         )
 
         num_stages = len(yaml.safe_load((made / "dvc.lock").read_text())["stages"])

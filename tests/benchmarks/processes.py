@@ -4,6 +4,7 @@ import gc
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from stages.core.numerics.pinned import torch
@@ -11,24 +12,26 @@ from stages.core.numerics.pinned import torch
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
-from stages.core.figures import DPI, Grid, draw_grids, middle, save_figure
 
-from stages import paths
 from stages.core.alexnet.network import alexnet
 from stages.core.data.photo import read_photo
+from stages.core.drawing.figure import DPI, save_figure
+from stages.core.drawing.grids import Grid, draw_grids, percentile_limits
 
 from benchmarks.side_by_side import medians, print_table, seconds
+from common import paths
+from common.stages import commands
 
 ROUNDS = 9
 IMPORTS = "import numpy, matplotlib.figure"
-DRAWING = ("learning_curves logistic", "weight_grid logistic", "weight_grid cnn")
+DRAWING = ("learning_curves@logistic", "weight_grid@logistic", "weight_grid@cnn")
 
 
 def stages_that_draw() -> None:
     taken = medians(
         ROUNDS,
         **{IMPORTS: lambda: seconds("python", "-c", IMPORTS)},
-        **{s: lambda s=s: seconds("python", "-m", *f"stages.{s}".split()) for s in DRAWING},
+        **{name: partial(seconds, *commands()[name]) for name in DRAWING},
     )
     print_table(
         *(
@@ -40,7 +43,8 @@ def stages_that_draw() -> None:
 
 def grid_of_maps(maps: np.ndarray, path: Path) -> None:
     grid = Grid("", maps, columns=8, zoom=max(1, 157 // maps.shape[-1]))
-    save_figure(draw_grids("64 feature maps", [grid], middle(maps), "gray", "activation"), path)
+    limits = percentile_limits(maps)
+    save_figure(draw_grids("64 feature maps", [grid], limits, "gray", "activation"), path)
 
 
 def axes_for_maps(maps: np.ndarray, path: Path) -> None:

@@ -9,6 +9,8 @@ import time
 from functools import partial
 
 from benchmarks.side_by_side import medians, output, print_table
+from common import paths
+from common.parameters import section
 
 MODELS = {"logistic": 2, "mlp": 2, "cnn": 3}  # how many times as fast ours should be
 ROUNDS = 5
@@ -16,22 +18,24 @@ ROUNDS = 5
 
 def pipeline(model: str) -> float:
     """Seconds of the pipeline's loop, the optimizer made in them."""
-    from stages.core.classifiers import build, learn, read_splits, read_train_params
+    from stages.core.base.params import read_params
+    from stages.core.data.digits import read_splits
+    from stages.core.learning.models import build
+    from stages.core.learning.training import train
+    from stages.train import ModelParams
 
-    from stages import paths
-
-    data = read_splits(paths.DIGITS, "cnn")
-    params = read_train_params(paths.PARAMS, model)
-    classifier = build(model, params, num_inputs=28 * 28)
+    data = read_splits(paths.DIGITS)
+    params = read_params(section(model), ModelParams)
+    classifier = build(params.layers, (1, 28, 28), params.seed, model)
     start = time.perf_counter()
-    points = learn(
+    points = train(
         classifier,
         params,
         data["train"],
         data["val"],
-        where=model,
         num_iterations=93,
         eval_every=1,
+        where=model,
     )
     assert len(list(points)) == 93
     return time.perf_counter() - start

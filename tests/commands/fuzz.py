@@ -71,25 +71,33 @@ def picture(kind: str) -> bytes:
 
 
 def readers() -> dict[str, Reader]:
-    from stages.core import archives
-    from stages.core import idx as idx_reader
     from stages.core.base.errors import InputError
-    from stages.core.base.tensors import load_tensors
+    from stages.core.base.tensors import load_tensors, save_tensors
+    from stages.core.data.idx import read_idx
     from stages.core.data.images import UnreadableImage, open_rgb
+    from stages.core.fetch import archives
     from stages.core.fetch.download import SourceError
     from stages.core.fetch.unpickle import unpickle_arrays
+    from stages.core.learning.trained import load_model
 
     def read_compressed_tar(path: Path) -> bytes:
         """Compressed here, so that the fuzzer's changes are to what is inside."""
         path.write_bytes(gzip.compress(path.read_bytes(), 1))
         return archives.read_tar(path, "member", LIMIT)
 
+    def read_metadata(path: Path) -> object:
+        """In a file that is right but for them, so that the fuzzer's changes are to them."""
+        save_tensors(weights, path, {"model": path.read_bytes().decode(errors="replace")})
+        return load_model(path)
+
+    about = b'{"input_shape": [3], "layers": {"a": {"kind": "linear", "units": 2}}}'
+    weights = {"a.weight": np.ones((2, 3), np.float32), "a.bias": np.ones(2, np.float32)}
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     pickled = pickle.dumps({"a": array}, 3).replace(b"numpy._core", b"numpy.core")
     shapes = {"a": ("float32", ("rows", 3)), "b": ("int64", ("rows",))}
     tensors = save({"a": array, "b": np.arange(2)})
     return {
-        "IDX": Reader(lambda path: idx_reader.read_idx(path, ndim=3), InputError, idx()),
+        "IDX": Reader(lambda path: read_idx(path, ndim=3), InputError, idx()),
         "zip": Reader(lambda p: archives.read_zip(p, "member", LIMIT), SourceError, zipped()),
         "tar": Reader(read_compressed_tar, SourceError, tarred()),
         "tar.gz": Reader(
@@ -104,6 +112,7 @@ def readers() -> dict[str, Reader]:
             lambda path: unpickle_arrays(path.read_bytes()), pickle.UnpicklingError, pickled
         ),
         "safetensors": Reader(lambda path: load_tensors(path, shapes), InputError, tensors),
+        "layers": Reader(read_metadata, InputError, about),
         "PNG": Reader(open_rgb, UnreadableImage, picture("png")),
         "JPEG": Reader(open_rgb, UnreadableImage, picture("jpeg")),
     }

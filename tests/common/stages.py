@@ -1,16 +1,25 @@
 """Stages that run in the process of the test."""
 
+import shlex
 import sys
+from functools import cache
 from importlib import import_module
 from unittest.mock import patch
 
 from stages.core.base.command import run
 
-from common.graph import command
+from common.graph import graph
 
 
-def run_stage(address: str) -> None:
+@cache
+def commands() -> dict[str, list[str]]:
+    """The words of each stage's command by its name, which unlike its address is the same whatever
+    the current folder is."""
+    return {stage.name: shlex.split(stage.cmd, comments=True) for stage in graph()}
+
+
+def run_stage(name: str) -> None:
     """Run a stage in the current folder, with the arguments that dvc.yaml gives it."""
-    _, _, name, *arguments = command(address)
-    with patch.object(sys, "argv", [name, *arguments]):
-        run(import_module(name).main)
+    _, _, module, *arguments = commands()[name]
+    with patch.object(sys, "argv", [module, *arguments]):
+        run(import_module(module).main)

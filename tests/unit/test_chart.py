@@ -1,4 +1,4 @@
-"""Charts and pictures of the page: ticks, lines, tiles, greys."""
+"""Charts and pictures of the page: ticks, lines, greys."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from stages.core.page.chart import Chart, Line, ticks
-from stages.core.page.page import picture, tiled
+from stages.core.page.page import picture
 
 
 @pytest.mark.parametrize(
@@ -33,18 +33,23 @@ def test_a_long_line_is_thinned_and_keeps_its_ends():
     assert places[0] == f"{chart.place(1, 1)[0]},34.0" and places[-1] == "546.0,34.0"
 
 
-def test_tiles_have_their_places():
-    tiles = np.arange(5, dtype=np.uint8).repeat(6).reshape(5, 2, 3)
-    expected = np.full((5, 11), 9, np.uint8)
-    for index, (top, left) in enumerate([(0, 0), (0, 4), (0, 8), (3, 0), (3, 4)]):
-        expected[top : top + 2, left : left + 3] = index
-    assert np.array_equal(tiled(tiles, columns=3, ground=9), expected)
-
-
-def test_grey_pictures_keep_black_white_and_the_order(tmp_path):
-    greys = np.arange(256, dtype=np.uint8)[None]
-    found = picture(Image.fromarray(greys))
+def pixels(found):
     content = base64.b64decode(found.uri.removeprefix("data:image/png;base64,"))
-    kept = np.asarray(Image.open(io.BytesIO(content)))[0].astype(int)
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def test_grey_pictures_keep_black_white_and_the_order():
+    greys = np.arange(256, dtype=np.uint8)[None]
+    found = picture(greys)
+    kept = pixels(found)[0].astype(int)
+    assert (found.width, found.height) == (256, 1)
     assert (kept[0], kept[-1]) == (0, 255)
     assert np.abs(kept - greys[0]).max() <= 4 and (np.diff(kept) >= 0).all()
+    assert len(np.unique(kept)) == 64
+
+
+def test_pictures_in_colour_keep_every_colour():
+    colours = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    found = picture(colours)
+    assert (found.width, found.height) == (7, 5)
+    assert np.array_equal(pixels(found), colours)

@@ -2,56 +2,130 @@
 
 import shutil
 import sys
+from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
 from stages.core.base.files import new_file
+from stages.core.base.values import flatten
 
-from common.parameters import MODELS
+from common.graph import graph
+from common.parameters import read
 from common.project import ROOT, execute
+from common.stages import commands
 
-GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = {stage.name: stage for stage in graph()}
+FIGURES = {
+    plot
+    for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    if isinstance(plot, str)  # a picture; the others are columns of tables
+}
 
-# Runs a module's `main` as `python -m` does, and then names the packages that it has imported.
+# Asks modules one after the other for their help, each as `python -m` does it, and then names the
+# packages that they have imported.
 HELPED = """
 import runpy, sys
-module, sys.argv = sys.argv[1], [sys.argv[1], "--help"]
-try:
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-finally:
-    print("imported:", *{"torch", "torchvision", "matplotlib"} & sys.modules.keys())
+for module in sys.argv[1:]:
+    sys.argv = [module, "--help"]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        assert end.code == 0
+print("imported:", *{"torch", "torchvision", "matplotlib"} & sys.modules.keys())
 """
 
 
-@pytest.mark.parametrize("name", GRAPH)
-def test_every_stage_has_help_and_imports_what_it_uses(name):
+def packages(stage):
+    """Those that a stage needs, by what dvc.yaml says of it."""
+    deps = {dep.def_path for dep in stage.deps}
+    draws = any(
+        out.plot or any(f.startswith(f"{out.def_path}/") for f in FIGURES) for out in stage.outs
+    )
+    uses = {
+        "torch": "stages/core/numerics" in deps,
+        "torchvision": "stages/core/alexnet" in deps,
+        "matplotlib": draws,
+    }
+    return frozenset(package for package, used in uses.items() if used)
+
+
+def modules():
+    """The modules of the stages, by the packages that they need."""
+    found = defaultdict(set)
+    for name, stage in STAGES.items():
+        found[packages(stage)].add(commands()[name][2])
+    return found
+
+
+@pytest.mark.parametrize(
+    "needed", sorted(modules(), key=sorted), ids=lambda needed: "+".join(sorted(needed)) or "none"
+)
+def test_every_stage_has_help_and_imports_what_it_uses(needed):
     """Importing torch, torchvision or matplotlib takes a second; it is for those who draw on it."""
-    stage = GRAPH[name].get("do", GRAPH[name])
-    result = execute(ROOT, sys.executable, "-c", HELPED, f"stages.{name}")
+    names = sorted(modules()[needed])
+    result = execute(ROOT, sys.executable, "-c", HELPED, *names, COLUMNS="1000")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith(f"usage: python -m stages.{name} [-h]")
-    of_a_model = "${key}" in stage["cmd"]
-    assert (f"{{{','.join(MODELS)}}}" in result.stdout) == of_a_model
-
-    uses = {"numerics": "torch", "alexnet": "torchvision", "figures": "matplotlib"}
-    core = {Path(dep).stem for dep in stage["deps"] if dep.startswith("stages/core/")}
-    expected = {package for module, package in uses.items() if module in core}
-    if name.startswith("download"):
-        expected = set()  # only when it comes to torchvision's own sources
-    assert set(result.stdout.splitlines()[-1].split()[1:]) == expected
+    usages = [line for line in result.stdout.splitlines() if line.startswith("usage: ")]
+    assert [usage.split()[3:5] for usage in usages] == [[name, "[-h]"] for name in names]
+    for name, usage in zip(names, usages, strict=True):
+        given = [len(words) - 3 for words in commands().values() if words[2] == name]
+        assert set(given) == {len(usage.split()) - 5}, name
+    assert set(result.stdout.splitlines()[-1].split()[1:]) == needed
 
 
-def test_a_model_that_does_not_exist_is_refused():
-    result = execute(ROOT, sys.executable, "-m", "stages.learning_curves", "resnet")
-    assert result.returncode != 0
-    assert "invalid choice: 'resnet'" in result.stderr and "Traceback" not in result.stderr
+EXAMPLE = '''
+"""What it is for,
+in two lines."""
+from pathlib import Path
+from stages.core.base.command import run
+
+def main(name: str, count: int, out: Path) -> None:
+    print(repr((name, count, out)))
+
+if __name__ == "__main__":
+    run(main)
+'''
+
+
+@pytest.fixture
+def example(tmp_path):
+    """Run a command whose `main` takes a text, a number and a path."""
+    (tmp_path / "example.py").write_text(EXAMPLE)
+    return partial(execute, tmp_path, sys.executable, "-m", "example", PYTHONPATH=str(ROOT))
+
+
+def test_arguments_are_those_of_main(example):
+    result = example("a b", "3", "x/y.png")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "('a b', 3, PosixPath('x/y.png'))\n"
+    usage, *rest = example("--help").stdout.splitlines()
+    assert usage == "usage: python -m example [-h] name count out"
+    assert rest[1:3] == ["What it is for,", "in two lines."]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "the following arguments are required: name, count, out"),
+        (("a", "3"), "the following arguments are required: out"),
+        (("a", "3", "x", "y"), "unrecognized arguments: y"),
+        (("a", "3", "x", "--fast"), "unrecognized arguments: --fast"),
+        (("a", "three", "x"), "argument count: invalid int value: 'three'"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_status_1(example, arguments, problem):
+    result = example(*arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"error: {problem}; see python -m example --help\n"
 
 
 def test_a_failure_is_one_line_and_exit_status_1(tmp_path):
     shutil.copytree(ROOT / "stages", tmp_path / "stages")
-    result = execute(tmp_path, sys.executable, "-m", "stages.split_digits")
+    _, *words = commands()["split_digits"]
+    result = execute(tmp_path, sys.executable, *words)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "error: params.yaml: No such file or directory\n"
 
@@ -90,15 +164,30 @@ def test_an_output_that_is_linked_to_a_cache_is_replaced(tmp_path):
     assert (path.read_bytes(), cached.read_bytes()) == (b"new", b"cached")
 
 
-def test_torch_before_the_settings_is_an_error(tmp_path):
-    code = "import torch; from stages.core import numerics"
+def test_torch_before_the_settings_is_an_error():
+    code = "import sys; sys.modules['torch'] = sys; import stages.core.numerics.pinned"
     result = execute(ROOT, sys.executable, "-c", code)
     assert result.returncode == 1
     assert "torch was imported before stages.core.numerics" in result.stderr
 
 
 def test_every_stage_module_is_in_the_graph():
-    modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"paths", "__init__"}
-    assert GRAPH.keys() == modules
-    for name, stage in GRAPH.items():
-        assert stage.get("do", stage)["cmd"].split()[:3] == ["python", "-m", f"stages.{name}"]
+    found = {f"stages.{path.stem}" for path in (ROOT / "stages").glob("*.py")}
+    assert {words[2] for words in commands().values()} == found
+    for name, words in commands().items():
+        stage, _, model = name.partition("@")
+        assert words[:3] == ["python", "-m", f"stages.{stage}"]
+        assert not model or words[3] == model
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_what_a_stage_reads_and_writes_is_on_its_command_line(name):
+    """But for photographs and images, which params.yaml names."""
+    stage = STAGES[name]
+    paths = {Path(word) for word in commands()[name][4 if "@" in name else 3 :]}
+    values = {value for value in flatten(read()).values() if isinstance(value, str)}
+    reads = {dep.def_path for dep in stage.deps} - values - {"params.yaml"}
+    listed = {Path(path) for path in reads if not path.startswith("stages/")}
+    listed |= {Path(out.def_path) for out in stage.outs}
+    assert all(listed & {path, *path.parents} for path in paths)
+    assert all(any(data in (path, *path.parents) for path in paths) for data in listed)

@@ -53,7 +53,7 @@ def test_the_walk_finds_imports_of_every_kind(tmp_path):
     module = tmp_path / "module.py"
     module.write_text(
         "import stages.core.base.files\n"
-        "from stages.core.page.page import chart\n"
+        "from stages.core.page import chart\n"
         "def main():\n    from stages.core.data.idx import read_idx\n",
         encoding="utf-8",
     )

@@ -11,7 +11,7 @@ from stages.core.data.idx import read_idx
 
 from common import parameters, paths
 from common.artifacts import rows_of
-from common.parameters import change, change_model
+from common.parameters import change
 from common.stages import run_stage
 
 
@@ -55,7 +55,7 @@ def test_a_size_out_of_range_is_refused(folder, failure, size):
 def test_broken_digits_are_refused_and_what_was_there_stays(folder, failure):
     paths.EMBEDDED_DIGITS.write_bytes(b"before")
     paths.DIGITS.write_bytes(paths.DIGITS.read_bytes()[:-1])
-    assert failure("embed_digits").startswith(f"{paths.DIGITS} is not a whole safetensors file: ")
+    assert failure("embed_digits").startswith(f"{paths.DIGITS} is not a valid safetensors file: ")
     assert paths.EMBEDDED_DIGITS.read_bytes() == b"before"
     paths.DIGITS.unlink()
     assert failure("embed_digits") == f"{paths.DIGITS}: No such file or directory"
@@ -74,8 +74,8 @@ def test_tensors_written_in_parts_are_the_library_s(tmp_path):
 
 def test_counts_that_digits_do_not_suffice_for_are_left_out(folder, failure):
     run_stage("embed_digits")
-    for model in ("logistic", "probe"):
-        change_model(Path(), model, batch_size=20)
+    for sees in ("pixels", "features"):
+        change(Path(), f"data_efficiency.{sees}", batch_size=20)
     change(Path(), "data_efficiency", counts=[41, 40, 10, 10])
     run_stage("data_efficiency")
     assert [row["images"] for row in rows_of(paths.DATA_EFFICIENCY / "accuracy.csv")] == [
@@ -84,5 +84,5 @@ def test_counts_that_digits_do_not_suffice_for_are_left_out(folder, failure):
     ]
     change(Path(), "data_efficiency", counts=[41, 100])
     assert failure("data_efficiency") == (
-        "params.yaml: data_efficiency.counts has no number up to 40, the training images"
+        "params.yaml: data_efficiency.counts has no number up to 40, the number of training images"
     )

@@ -140,7 +140,7 @@ def test_more_of_them_fail_the_stage(folder, failure):
     reasons = broken(folder)
     write_params(max_skipped=len(reasons) - 1)
     assert failure("embed_images") == (
-        "own: 6 images cannot be used, more than images.max_skipped, 5; "
+        "own: 6 images cannot be read, but images.max_skipped is 5; "
         "the first: bomb.png has too many pixels; 89,478,485 are allowed"
     )
 

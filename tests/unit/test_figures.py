@@ -1,72 +1,161 @@
 """What the figures show: every tile in its place, on its scale, under its label."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import yaml
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from PIL import Image
+from pydantic import TypeAdapter
 
 from stages import learning_curves, weight_grid
-from stages.core.base.tensors import save_tensors
 from stages.core.drawing.figure import DPI, save_figure
 from stages.core.drawing.grids import GROUND, Grid, compose, draw_grids, percentile_limits
-from stages.core.learning.curves import Point
+from stages.core.learning.curves import CurvePoint
+from stages.core.learning.layers import Layers
+from stages.core.learning.trained import TrainedModel, save_model
 
+from common import parameters, paths
 from common.artifacts import GAP, LABEL, LEFT, TOP, drawn
+from common.parameters import of_model, section
 from common.stages import run_stage
+
+MODEL = paths.weights("logistic")
 
 
 def texts(figure):
     return [text.get_text() for text in figure.texts]
 
 
-def test_weight_grids_say_what_they_show():
+def trained(layers, input_shape, weight=None):
+    """A model of these layers; its weights are random, or else all of them `weight`."""
+    model = TrainedModel(input_shape, TypeAdapter(Layers).validate_python(layers, strict=True), {})
     random = np.random.default_rng(0)
-    weights = {"layer.weight": random.normal(size=(10, 784))}
-    title, [grid] = weight_grid.grids("logistic", weights)
-    figure = draw_grids(title, [grid], (-2, 2), "gray", "weight")
-    assert texts(figure)[0] == "Logistic regression"
-    assert texts(figure)[2:] == list("0123456789")
-    assert (grid.rows, grid.columns) == (2, 5)
+    weights = {}
+    for name, (shape, _) in model.shapes.items():
+        for kind, size in model.layers[name].parameter_shapes(shape).items():
+            drawn = random.normal(size=size) if weight is None else np.full(size, weight)
+            weights[f"{name}.{kind}"] = drawn.astype(np.float32)
+    return model._replace(weights=weights)
+
+
+def of_project(model):
+    """A model of params.yaml, on pixels."""
+    return trained(of_model(parameters.read(), model)["layers"], (1, 28, 28))
+
+
+def test_weight_grids_say_what_they_show():
+    model = of_project("logistic")
+    [grid] = weight_grid.grids(model)
+    assert (
+        grid.heading == "The weight of every pixel: positive speaks for the digit, negative against"
+    )
+    assert (grid.rows, grid.columns, grid.labels) == (2, 5, None)
+    assert np.array_equal(grid.tiles, model.weights["layer.weight"].reshape(10, 28, 28))
+    figure = draw_grids("Logistic regression", [grid], (-2, 2), "gray", "weight")
+    assert texts(figure) == ["Logistic regression", grid.heading, *"0123456789"]
     bar = figure.axes[0]
     assert bar.get_ylabel() == "weight" and bar.get_ylim() == (-2, 2)
 
-    weights = {
-        "conv1.weight": random.normal(size=(4, 1, 3, 3)),
-        "conv2.weight": random.normal(size=(8, 4, 3, 3)),
-    }
-    title, [first, second] = weight_grid.grids("cnn", weights)
+
+def test_every_convolution_has_a_grid_with_a_row_for_each_of_its_channels():
+    """And the linear layer after them none: it sees no pixels."""
+    model = of_project("cnn")
+    first, second = weight_grid.grids(model)
+    assert first.heading == "conv1: 1 input channel → 4 output channels"
+    assert second.heading == "conv2: 4 input channels → 8 output channels, a row each"
     assert first.labels == ["0 → 0", "0 → 1", "0 → 2", "0 → 3"]
     assert second.labels[:5] == ["0 → 0", "1 → 0", "2 → 0", "3 → 0", "0 → 1"]
     assert (first.rows, first.columns, second.rows, second.columns) == (1, 4, 8, 4)
+    weight = model.weights["conv2.weight"]
+    for label, tile in zip(second.labels, second.tiles, strict=True):
+        channel, output = map(int, label.split(" → "))
+        assert np.array_equal(tile, weight[output, channel])
+
+
+LINEAR = {"kind": "linear", "units": 10}
+
+
+def conv(channels, kernel=3):
+    return {"kind": "conv", "channels": channels, "kernel": kernel, "padding": 0, "stride": 1}
+
+
+def test_only_the_first_32_channels_are_drawn():
+    [grid] = weight_grid.grids(trained({"a": conv(40), "b": LINEAR}, (33, 5, 5)))
+    assert grid.heading == (
+        "a: 33 input channels → 40 output channels, the first 32 of each at most, a row each"
+    )
+    assert (grid.rows, grid.columns) == (32, 32)
+    assert grid.labels[-1] == "31 → 31"
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5, 11, 28])
+@pytest.mark.parametrize("channels", [1, 3, 256])
+def test_a_kernel_of_any_size_has_room_for_its_label(kernel, channels):
+    [grid] = weight_grid.grids(trained({"a": conv(2, kernel), "b": LINEAR}, (channels, 28, 28)))
+    assert 48 <= kernel * grid.zoom <= 96
+
+
+def test_feature_maps_of_a_unit_are_a_square_of_squares():
+    """The fifth map is the second of the second row; where there is none, the weight is zero."""
+    model = trained({"relu": {"kind": "relu"}, "a": LINEAR}, (7, 2, 3))
+    [grid] = weight_grid.grids(model)
+    assert grid.heading == "The weights of 7 feature maps of 2 × 3; their order shows no shape"
+    assert grid.tiles.shape == (10, 6, 9)
+    weight = model.weights["a.weight"].reshape(10, 7, 2, 3)
+    assert np.array_equal(grid.tiles[:, 2:4, 3:6], weight[:, 4])
+    assert np.array_equal(grid.tiles[:, 4:6, :3], weight[:, 6])
+    assert (grid.tiles[:, 4:6, 3:] == 0).all()
 
 
 @pytest.mark.parametrize(
-    ("units", "rows", "columns"), [(1, 1, 1), (7, 4, 2), (30, 6, 5), (64, 8, 8)]
+    ("units", "rows", "columns"), [(1, 1, 1), (7, 4, 2), (30, 6, 5), (64, 8, 8), (1024, 32, 32)]
 )
 def test_any_number_of_units_is_laid_out(units, rows, columns):
-    title, [grid] = weight_grid.grids("mlp", {"layer1.weight": np.zeros((units, 784))})
-    assert title == f"MLP, number of hidden units: {units}"
-    assert (grid.rows, grid.columns) == (rows, columns)
-    assert grid.size[1] <= 900
+    """Of the first linear layer alone: the one after it sees no pixels."""
+    hidden = {"kind": "linear", "units": units}
+    [grid] = weight_grid.grids(
+        trained({"a": hidden, "b": {"kind": "relu"}, "c": LINEAR}, (1, 28, 28))
+    )
+    assert grid.heading == (
+        "The weight of every pixel: positive excites the unit, negative inhibits it"
+    )
+    assert (grid.rows, grid.columns, len(grid.tiles)) == (rows, columns, units)
+    assert grid.size[1] <= 1100
 
 
 def test_the_colour_map_is_the_one_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    model = of_project("logistic")
     weight = np.linspace(-1, 1, 7840, dtype=np.float32).reshape(10, 784)
-    save_tensors(
-        {"layer.weight": weight, "layer.bias": weight[:, 0].copy()},
-        Path("artifacts/models/logistic.safetensors"),
-    )
+    save_model(model._replace(weights=model.weights | {"layer.weight": weight}), MODEL)
     for cmap, colour in (("gray", [255, 255, 255]), ("viridis", [253, 231, 36])):
-        Path("params.yaml").write_text(yaml.safe_dump({"weight_grid": {"cmap": cmap}}))
+        params = parameters.read()
+        params["weight_grid"]["cmap"] = cmap
+        parameters.write(params)
         run_stage("weight_grid@logistic")
-        picture = drawn("artifacts/figures/logistic/weights.png")
+        picture = drawn(paths.figure("logistic", "weights"))
         last = picture[TOP + 28 * 5 + GAP + LABEL + 27 * 5 + 2, LEFT + 4 * 144 + 27 * 5 + 2]
         assert last.tolist() == colour
+
+
+def test_weights_that_are_all_zero_can_be_drawn(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parameters.write(parameters.read())
+    save_model(trained({"layer": LINEAR}, (1, 28, 28), weight=0), MODEL)
+    run_stage("weight_grid@logistic")
+    assert paths.figure("logistic", "weights").exists()
+
+
+@pytest.mark.parametrize("title", [None, 3])
+def test_a_title_is_a_text(failure, tmp_path, monkeypatch, title):
+    monkeypatch.chdir(tmp_path)
+    save_model(of_project("logistic"), MODEL)
+    params = parameters.read()
+    of_model(params, "logistic")["title"] = title
+    parameters.write(params)
+    assert failure("weight_grid@logistic") == (
+        f"params.yaml: {section('logistic')}.title is {title}; it should be a valid string"
+    )
 
 
 def test_tiles_fill_the_rows_one_after_the_other():
@@ -104,7 +193,7 @@ def test_the_scale_marks_what_lies_beyond_it():
     assert extend((-2, 2)) == "both"
 
 
-def test_the_middle_leaves_out_the_extremes():
+def test_percentile_limits_leave_out_the_extremes():
     assert percentile_limits(np.arange(1000.0)) == (5, 994)
     assert percentile_limits(np.arange(10.0)) == (0, 9)
 
@@ -116,7 +205,11 @@ def test_equal_values_can_be_drawn(tmp_path):
 
 
 def test_learning_curves_show_the_numbers_of_the_file():
-    curve = [Point(1, 2.3, 0.1, 0.2), Point(2, 1.5, 0.4, 0.3), Point(3, 0.7, 0.8, 0.6)]
+    curve = [
+        CurvePoint(1, 2.3, 0.1, 0.2),
+        CurvePoint(2, 1.5, 0.4, 0.3),
+        CurvePoint(3, 0.7, 0.8, 0.6),
+    ]
     sets = {"train_accuracy": "training images", "val_accuracy": "validation images"}
     axes = learning_curves.draw_curves(curve, sets, "CNN: accuracy", "share").axes[0]
     training, validation = axes.lines
@@ -132,7 +225,7 @@ def test_learning_curves_show_the_numbers_of_the_file():
 
 
 def test_a_single_point_is_seen():
-    curve = [Point(93, 0.4, 0.9, 0.9)]
+    curve = [CurvePoint(93, 0.4, 0.9, 0.9)]
     [axes] = learning_curves.draw_curves(curve, {"loss": "loss"}, "", "").axes
     assert axes.lines[0].get_marker() == "."
 

@@ -7,7 +7,10 @@ from common.project import ROOT, execute
 
 
 def test_another_architecture_says_so_once():
-    code = "import platform; platform.machine = lambda: 'aarch64'; import stages.core.learning.training"
+    code = (
+        "import platform; platform.machine = lambda: 'aarch64'; "
+        "import stages.core.learning.training"
+    )
     result = execute(ROOT, sys.executable, "-c", code)
     assert result.returncode == 0
     assert result.stderr.count("outputs may differ from dvc.lock") == 1

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from stages.core.classifiers import MLPParams
 
-from stages import split_digits
+from stages.core.base.errors import InputError
 from stages.core.base.params import read_params
+from stages.core.learning.training import TrainParams
+from stages.split_digits import SplitParams
+from stages.train import ModelParams, SnapshotParams
 
 from common import parameters
-from common.parameters import of_model, section
+from common.parameters import MODELS, of_model, section
 from common.project import ROOT
 
 GOOD = {"digits": {"train": 2000, "val": 500, "test": 10000}}
@@ -25,11 +27,14 @@ def write(digits, text=None):
     Path("params.yaml").write_text(text or yaml.safe_dump({"digits": digits}))
 
 
-def test_the_project_s_own_parameters_are_good():
-    params = read_params(ROOT / "params.yaml", "digits", split_digits.SplitParams)
-    assert params.model_dump() == GOOD["digits"]
-    mlp = read_params(ROOT / "params.yaml", section("mlp"), MLPParams)
-    assert (mlp.num_hidden, mlp.learning_rate, mlp.batch_size, mlp.epochs) == (30, 0.005, 64, 3)
+def test_the_project_s_own_parameters_are_good(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert read_params("digits", SplitParams).model_dump() == parameters.read()["digits"]
+    assert parameters.read()["digits"] == GOOD["digits"]
+    for model in MODELS:
+        params = read_params(section(model), ModelParams)
+        assert params.model_dump() == of_model(parameters.read(), model)
+        assert list(params.layers) == list(of_model(parameters.read(), model)["layers"])
 
 
 @pytest.mark.parametrize(
@@ -84,36 +89,67 @@ def test_a_missing_file_is_named(failure):
     assert failure("split_digits") == "params.yaml: No such file or directory"
 
 
-def test_an_exponent_makes_a_number(tmp_path):
+def test_an_exponent_makes_a_number():
+    """As it does for DVC; to PyYAML it is a text."""
     text = (ROOT / "params.yaml").read_text()
-    path = tmp_path / "params.yaml"
-    path.write_text(text.replace("learning_rate: 0.005", "learning_rate: 5e-3"))
-    assert of_model(parameters.read(tmp_path), "mlp")["learning_rate"] == "5e-3"
-    assert read_params(path, section("mlp"), MLPParams).learning_rate == 0.005
+    Path("params.yaml").write_text(text.replace("learning_rate: 0.005", "learning_rate: 5e-3"))
+    optimizer = of_model(parameters.read(Path()), "mlp")["optimizer"]
+    assert optimizer["learning_rate"] == "5e-3"
+    assert read_params(section("mlp"), ModelParams).optimizer.learning_rate == 0.005
+
+
+def test_a_value_deep_inside_is_read_by_its_full_name():
+    parameters.write(parameters.read())
+    assert read_params(f"{section('cnn')}.title", str) == "CNN"
+    assert read_params(f"{section('cnn')}.layers.conv1.channels", int) == 4
+
+
+@pytest.mark.parametrize("name", ["models.cnn.titel", "models.cnn.title.more", "model.cnn.title"])
+def test_a_name_that_leads_nowhere_is_missing(name):
+    parameters.write(parameters.read())
+    with pytest.raises(InputError, match=f"^params.yaml: {name} is missing$"):
+        read_params(name, str)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("name", "value", "problem"),
     [
-        ("learning_rate: 0", "learning_rate is 0; it should be greater than 0"),
-        ("learning_rate: .nan", "learning_rate is nan; it should be a finite number"),
-        ("learning_rate: .inf", "learning_rate is inf; it should be a finite number"),
-        ("learning_rate: fast", "learning_rate is 'fast'; it should be a valid number"),
-        ("optimizer: adamw", "optimizer is 'adamw'; it should be 'adam' or 'sgd'"),
-        ("momentum: 1", "momentum is 1; it should be less than 1"),
-        ("weight_decay: -1", "weight_decay is -1; it should be greater than or equal to 0"),
-        ("seed: 4294967296", "seed is 4294967296; it should be less than 4294967296"),
-        ("seed: -1", "seed is -1; it should be greater than or equal to 0"),
-        ("num_hidden: 0", "num_hidden is 0; it should be greater than or equal to 1"),
-        ("epochs: 0", "epochs is 0; it should be greater than or equal to 1"),
-        ("eval_every: 0", "eval_every is 0; it should be greater than or equal to 1"),
+        ("optimizer.learning_rate", 0, "it should be greater than 0"),
+        ("optimizer.learning_rate", float("nan"), "it should be a finite number"),
+        ("optimizer.learning_rate", float("inf"), "it should be a finite number"),
+        ("optimizer.learning_rate", "fast", "it should be a valid number"),
+        ("optimizer.momentum", 1, "it should be less than 1"),
+        ("optimizer.momentum", -0.1, "it should be greater than or equal to 0"),
+        ("optimizer.weight_decay", -1, "it should be greater than or equal to 0"),
+        ("seed", 4294967296, "it should be less than 4294967296"),
+        ("seed", -1, "it should be greater than or equal to 0"),
+        ("layers.layer1.units", 0, "it should be greater than or equal to 1"),
+        ("layers.layer1.units", 1025, "it should be less than or equal to 1024"),
+        ("layers.layer1.units", 30.0, "it should be a valid integer"),
+        ("batch_size", 0, "it should be greater than or equal to 1"),
+        ("epochs", 0, "it should be greater than or equal to 1"),
+        ("eval_every", 0, "it should be greater than or equal to 1"),
+        ("title", 3, "it should be a valid string"),
     ],
 )
-def test_hyperparameters_have_ranges(failure, change, message):
+def test_hyperparameters_have_ranges(failure, name, value, problem):
     params = parameters.read()
-    of_model(params, "mlp").update(yaml.safe_load(change))
+    of_model(params, "mlp")["optimizer"] |= {"kind": "sgd", "momentum": 0.9}
+    parameters.set_value(params, f"{section('mlp')}.{name}", value)
     parameters.write(params)
-    assert failure("train@mlp") == f"params.yaml: {section('mlp')}.{message}"
+    assert failure("train@mlp") == f"params.yaml: {section('mlp')}.{name} is {value!r}; {problem}"
+
+
+@pytest.mark.parametrize("name", ["digits", "train", section("mlp"), "data_efficiency.pixels"])
+def test_every_key_of_a_section_must_be_there(name):
+    """Whichever is missing is named, and no section has a default."""
+    kinds = {"digits": SplitParams, "train": SnapshotParams, "data_efficiency.pixels": TrainParams}
+    for key in parameters.value(parameters.read(), name):
+        params = parameters.read()
+        del parameters.value(params, name)[key]
+        parameters.write(params)
+        with pytest.raises(InputError, match=f"^params.yaml: {name}.{key} is missing$"):
+            read_params(name, kinds.get(name, ModelParams))
 
 
 def test_a_colour_map_must_exist(failure):

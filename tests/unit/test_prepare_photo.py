@@ -152,8 +152,8 @@ def test_32_bits_of_no_known_range_are_refused(failure, dtype):
     Image.fromarray(np.ones((100, 100), dtype)).save("photo.tiff")
     write_params("photo.tiff")
     assert failure("prepare_photo") == (
-        "params.yaml: photo.path: photo.tiff has 32 bits a channel, of no known range; "
-        "8 or 16 are right"
+        "params.yaml: photo.path: photo.tiff has 32 bits per channel, of no known range; "
+        "it should have 8 or 16"
     )
 
 

@@ -84,11 +84,12 @@ def test_all_of_mnist_can_be_asked_for(mnist):
     [
         (
             (16, 5, 8),
-            "digits.train + digits.val is 21; it should be at most 20, MNIST's training images",
+            "digits.train + digits.val is 21; "
+            "it should be at most 20, the number of MNIST's training images",
         ),
         (
             (12, 5, 11),
-            "digits.test is 11; it should be at most 10, MNIST's test images",
+            "digits.test is 11; it should be at most 10, the number of MNIST's test images",
         ),
     ],
 )

@@ -79,8 +79,8 @@ def test_what_did_not_succeed_is_left_out_by_name(capsys):
     _, drawn = lines(shown(failed, queued, good))
     assert drawn == {"mlp": [[30, 0.875], [60, 0.9]]}
     assert capsys.readouterr().err.splitlines() == [
-        "bad-idea is left out: it is failed",
-        "in-line is left out: it is queued",
+        "bad-idea is left out: its state is failed",
+        "in-line is left out: its state is queued",
     ]
 
 
@@ -103,7 +103,7 @@ NOT_DVC = "standard input is not what `dvc exp show --json` prints"
         (
             shown(),
             ("mlp.width", "accuracy"),
-            "mlp.width is 30 in every run; a sweep takes two values",
+            "mlp.width is 30 in every run; a sweep needs two values",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """The training loop: its formulas, its curves and snapshots, and what it refuses."""
 
+import json
 from pathlib import Path
 
 from stages.core.numerics.pinned import torch
@@ -8,44 +9,17 @@ import pytest
 from torch import nn
 
 from stages import train
+from stages.core.base.errors import InputError
 from stages.core.base.tensors import load_tensors, save_tensors
-from stages.core.learning.models import CNN, MLP, LogisticRegression, max_pool_2x2, num_parameters
-from stages.core.learning.training import Split, accuracy
+from stages.core.data.digits import Split, read_splits
+from stages.core.learning.models import build
+from stages.core.learning.trained import load_model
+from stages.core.learning.training import SGD, Adam, accuracy
 
-from common import parameters
+from common import parameters, paths
 from common.artifacts import read_curve
 from common.parameters import SNAPSHOTS, change_model, of_model, section
 from common.stages import run_stage
-
-
-def test_the_layers_have_the_lesson_s_names_and_shapes():
-    def shapes(model):
-        return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-
-    assert shapes(LogisticRegression()) == {"layer.weight": (10, 784), "layer.bias": (10,)}
-    assert shapes(MLP(7)) == {
-        "layer1.weight": (7, 784),
-        "layer1.bias": (7,),
-        "layer2.weight": (10, 7),
-        "layer2.bias": (10,),
-    }
-    assert shapes(CNN()) == {
-        "conv1.weight": (4, 1, 3, 3),
-        "conv1.bias": (4,),
-        "conv2.weight": (8, 4, 3, 3),
-        "conv2.bias": (8,),
-        "fc.weight": (10, 392),
-        "fc.bias": (10,),
-    }
-    assert num_parameters(MLP(7)) == 795 * 7 + 10
-
-
-def test_pooling_without_gradients_is_pooling():
-    x = torch.randn(3, 4, 14, 28, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        assert torch.equal(max_pool_2x2(x), nn.functional.max_pool2d(x, 2))
-    x.requires_grad_()
-    assert max_pool_2x2(x).grad_fn is not None
 
 
 def test_accuracy_counts_every_image_once():
@@ -53,6 +27,49 @@ def test_accuracy_counts_every_image_once():
     logits = nn.functional.one_hot(labels, 10).float()
     logits[:33] = logits[:33].roll(1, dims=1)  # 33 of 300 are wrong
     assert accuracy(nn.Identity(), Split(logits, labels)) == 267 / 300
+
+
+def test_accuracy_is_measured_without_dropout():
+    """Where dropout would leave hardly any logit, and twice the same."""
+    labels = torch.arange(10).repeat(30)
+    split = Split(nn.functional.one_hot(labels, 10).float(), labels)
+    model = nn.Sequential(nn.Dropout(0.99))
+    assert model.training
+    assert accuracy(model, split) == accuracy(model, split) == 1
+
+
+OPTIMIZERS = {
+    "adam": {"kind": "adam", "learning_rate": 0.005, "weight_decay": 0.0},
+    "sgd": {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0},
+}
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "settings"),
+    [
+        (Adam, torch.optim.Adam, {}),
+        (SGD, torch.optim.SGD, {"momentum": 0.0}),
+        (SGD, torch.optim.SGD, {"momentum": 0.9}),
+    ],
+)
+def test_optimizers_are_pytorch_s(ours, theirs, settings, weight_decay):
+    """The same weights after every one of ten updates."""
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(4, 3, generator=generator), torch.randn(4, generator=generator)]
+    found, expected = ([nn.Parameter(tensor.clone()) for tensor in start] for _ in range(2))
+    kind = ours.__name__.lower()
+    optimizer = ours(kind=kind, learning_rate=0.1, weight_decay=weight_decay, **settings)
+    update = optimizer.start(found)
+    reference = theirs(expected, lr=0.1, weight_decay=weight_decay, **settings)
+    for _ in range(10):
+        gradients = [torch.randn(p.shape, generator=generator) for p in start]
+        update(gradients)
+        for parameter, gradient in zip(expected, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        reference.step()
+        for a, b in zip(found, expected, strict=True):
+            assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture
@@ -65,7 +82,7 @@ def small(tmp_path, monkeypatch):
         images = torch.zeros(count, 28, 28, dtype=torch.uint8)
         images[torch.arange(count), labels, :] = 255
         tensors |= {f"{part}_images": images.numpy(), f"{part}_labels": labels.numpy()}
-    save_tensors(tensors, Path("data/digits.safetensors"))
+    save_tensors(tensors, paths.DIGITS)
 
     def fit(name, snapshots=16, **changes):
         params = parameters.read()
@@ -73,7 +90,7 @@ def small(tmp_path, monkeypatch):
         of_model(params, name).update({"batch_size": 10} | changes)
         parameters.write(params)
         run_stage(f"train@{name}")
-        return read_curve(Path(f"artifacts/curves/{name}.csv"))
+        return read_curve(paths.curves(name))
 
     return fit
 
@@ -98,9 +115,9 @@ def test_the_seed_decides(small):
 
 def test_sgd_follows_the_formula(small):
     """Sutskever et al. (2013) in PyTorch's form: v ← μ v + g + λ w, then w ← w - η v."""
-    changes = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01, "epochs": 2}
-    curve = small("logistic", optimizer="sgd", batch_size=100, **changes)
-    digits = load_tensors(Path("data/digits.safetensors"))
+    optimizer = {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01}
+    curve = small("logistic", optimizer=optimizer, batch_size=100, epochs=2)
+    digits = load_tensors(paths.DIGITS)
     images = torch.from_numpy(digits["train_images"]).flatten(1) / 255
     targets = nn.functional.one_hot(torch.from_numpy(digits["train_labels"])).float()
     torch.manual_seed(0)
@@ -114,22 +131,164 @@ def test_sgd_follows_the_formula(small):
         u = 0.5 * u + (p - targets).mean(0) + 0.01 * b
         w, b = w - 0.1 * v, b - 0.1 * u
     assert [row[1] for row in curve] == pytest.approx(losses, rel=1e-5)
-    trained = load_tensors(Path("artifacts/models/logistic.safetensors"))
+    trained = load_tensors(paths.weights("logistic"))
     assert torch.allclose(torch.from_numpy(trained["layer.weight"]), w, atol=1e-6)
     assert torch.allclose(torch.from_numpy(trained["layer.bias"]), b, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_every_hyperparameter_counts(small, kind):
+    """Each of an optimizer's settings, and those beside it, changes the curve."""
+    optimizer = OPTIMIZERS[kind]
+    first = small("mlp", optimizer=optimizer)
+    for name, value in optimizer.items():
+        if name != "kind":
+            assert small("mlp", optimizer=optimizer | {name: value / 2 or 0.5}) != first, name
+    for name, value in (("epochs", 4), ("batch_size", 20), ("seed", 1)):
+        assert small("mlp", optimizer=optimizer, **{name: value}) != first, name
+
+
+def test_an_optimizer_has_its_own_settings_alone(small, failure):
+    small("mlp")
+    adam = OPTIMIZERS["adam"] | {"momentum": 0.9}
+    sgd = {name: value for name, value in OPTIMIZERS["sgd"].items() if name != "momentum"}
+    untold = {name: value for name, value in sgd.items() if name != "kind"}
+    for optimizer, problem in (
+        (adam, ".momentum is not a parameter; is it misspelt?"),
+        (sgd, ".momentum is missing"),
+        (untold, ".kind is missing"),
+        (sgd | {"kind": "adamw"}, ".kind is 'adamw'; it should be 'adam' or 'sgd'"),
+        ("adam", " is 'adam'; it should be a section with keys of its own"),
+    ):
+        change_model(Path(), "mlp", optimizer=optimizer)
+        assert failure("train@mlp") == f"params.yaml: {section('mlp')}.optimizer{problem}"
+
+
+DROPOUT = {
+    "conv": {"kind": "conv", "channels": 3, "kernel": 5, "padding": 2, "stride": 2},
+    "tanh": {"kind": "tanh"},
+    "pool": {"kind": "avg_pool", "window": 2},
+    "dropout": {"kind": "dropout", "p": 0.5},
+    "out": {"kind": "linear", "units": 10},
+}
+
+
+def test_dropout_is_for_training_alone(small):
+    """It changes what is learnt, by the seed alone; the accuracies are those of the whole model."""
+    with_p = [DROPOUT | {"dropout": {"kind": "dropout", "p": p}} for p in (0.0, 0.5)]
+    none = {name: layer for name, layer in DROPOUT.items() if name != "dropout"}
+    first, second = (small("cnn", layers=layers) for layers in with_p)
+    assert first == small("cnn", layers=none)
+    assert second != first
+    assert second[-1][1] < second[0][1] / 2  # it learns
+    assert second == small("cnn", layers=DROPOUT)
+    test = json.loads(paths.metrics("cnn").read_text())["test_accuracy"]
+
+    trained = load_model(paths.weights("cnn"))
+    assert list(trained.layers) == list(DROPOUT)
+    model = build(trained.layers, trained.input_shape, 0, "")
+    model.load_state_dict({n: torch.from_numpy(weight) for n, weight in trained.weights.items()})
+    model.eval()
+    splits = read_splits(paths.DIGITS)
+    for split, found in (("train", second[-1][2]), ("val", second[-1][3]), ("test", test)):
+        inputs, labels = splits[split]
+        assert (model(inputs).argmax(1) == labels).float().mean().item() == pytest.approx(found)
+
+
+CONV = DROPOUT["conv"]
+
+
 @pytest.mark.parametrize(
-    "change", [{"optimizer": "sgd"}, {"weight_decay": 0.5}, {"learning_rate": 0.2}, {"epochs": 4}]
+    ("change", "problem"),
+    [
+        (
+            {"conv": CONV | {"kernel": 40}},
+            "conv.kernel is 40; it should be less than or equal to 28",
+        ),
+        (
+            {"conv": CONV | {"kind": "convolution"}},
+            "conv.kind is 'convolution'; it should be 'conv' or 'max_pool' or 'avg_pool' or "
+            "'relu' or 'tanh' or 'dropout' or 'linear'",
+        ),
+        ({"conv": CONV | {"channel": 3}}, "conv.channel is not a parameter; is it misspelt?"),
+        ({"conv": CONV | {"stride": None}}, "conv.stride is None; it should be a valid integer"),
+        (
+            {"pool": {"kind": "max_pool"}, "dropout": {"kind": "dropout"}},
+            "pool.window is missing; models.cnn.layers.dropout.p is missing",
+        ),
+        ({"conv": {"channels": 3}}, "conv.kind is missing"),
+        ({"conv": 3}, "conv is 3; it should be a section with keys of its own"),
+        ({"conv": None}, "conv is None; it should be a section with keys of its own"),
+        ({"dropout": {"kind": "dropout", "p": 1.0}}, "dropout.p is 1.0; it should be less than 1"),
+        (
+            {"pool": {"kind": "avg_pool", "window": 15}},
+            "pool pools 15 × 15 blocks, but gets 3 × 14 × 14",
+        ),
+        (
+            {"pool": {"kind": "linear", "units": 9}, "dropout": CONV},
+            "dropout needs channels × height × width, but gets 9",
+        ),
+        (
+            {"out": {"kind": "linear", "units": 12}},
+            "out.units is 12; the last layer should have 10, one for each label",
+        ),
+        (
+            {"out": {"kind": "tanh"}},
+            "out is the last layer, of kind tanh; "
+            "it should be linear, with 10 units, one for each label",
+        ),
+        ({"size": CONV}, "size is 'size'; DVC reserves this name; choose another"),
+        ({"nfiles": CONV}, "nfiles is 'nfiles'; DVC reserves this name; choose another"),
+        ({"a.b": CONV}, "a.b is 'a.b'; it should match pattern '^[A-Za-z0-9_-]{1,50}$'"),
+        ({"": CONV}, " is ''; it should match pattern '^[A-Za-z0-9_-]{1,50}$'"),
+        ({3: CONV}, "3 is 3; it should be a valid string"),
+        (
+            {
+                "pool": {"kind": "tanh"},
+                "train": DROPOUT["pool"],
+                "out": {"kind": "tanh"},
+                "end": DROPOUT["out"],
+            },
+            "train: PyTorch reserves this name; choose another",
+        ),
+    ],
 )
-def test_every_hyperparameter_counts(small, change):
-    assert small("mlp", **change) != small("mlp")
+def test_what_the_model_is_made_of_is_named_where_it_is_wrong(small, failure, change, problem):
+    refuse(DROPOUT | change, f".{problem}", failure)
 
 
-def test_momentum_is_sgd_s(small):
-    assert small("mlp", momentum=0.0) == small("mlp", momentum=0.9)
-    sgd = {"optimizer": "sgd", "learning_rate": 0.1}
-    assert small("mlp", momentum=0.0, **sgd) != small("mlp", momentum=0.9, **sgd)
+@pytest.mark.parametrize(
+    ("layers", "problem"),
+    [
+        ({}, " is empty; the last layer should be linear, with 10 units"),
+        ([3], " is [3]; it should be a section with keys of its own"),
+    ],
+)
+def test_what_is_no_section_of_layers_is_refused(small, failure, layers, problem):
+    refuse(layers, problem, failure)
+
+
+def refuse(layers, problem, failure):
+    params = parameters.read()
+    of_model(params, "cnn")["layers"] = layers
+    parameters.write(params)
+    where = f"params.yaml: {section('cnn')}.layers"
+    assert failure("train@cnn") == where + problem
+    assert not Path("artifacts").exists()
+
+
+def test_a_model_that_does_not_exist_is_refused(small):
+    small("mlp")
+    with pytest.raises(InputError) as caught:
+        train.main("resnet", paths.DIGITS, *map(Path, "abcd"))
+    assert str(caught.value) == f"params.yaml: {section('resnet')} is missing"
+
+
+def test_another_model_s_mistakes_do_no_harm(small):
+    """A stage reads its own model alone."""
+    small("mlp")
+    change_model(Path(), "cnn", layers=3)
+    run_stage("train@mlp")
 
 
 @pytest.mark.parametrize(
@@ -160,9 +319,7 @@ def test_snapshots_are_evenly_spaced_from_the_first_iteration_to_the_last(count,
 )
 def test_a_snapshot_is_the_first_layer_after_so_many_iterations(small, name, first, shape):
     """Training that ends there gives the same weights, and snapshots change none."""
-    path, weights = (
-        Path(f"artifacts/{kind}/{name}.safetensors") for kind in ("snapshots", "models")
-    )
+    path, weights = paths.snapshots(name), paths.weights(name)
     small(name, snapshots=4)  # of 30 iterations, 10 in each of three epochs
     snapshots, trained = load_tensors(path), weights.read_bytes()
     assert snapshots["iteration"].tolist() == [1, 11, 21, 30]
@@ -191,32 +348,32 @@ def test_a_batch_larger_than_the_training_set_is_refused(small, failure):
     change_model(Path(), "mlp", batch_size=101)
     assert failure("train@mlp") == (
         f"params.yaml: {section('mlp')}.batch_size is 101; "
-        "it should be at most 100, the training images"
+        "it should be at most 100, the number of training images"
     )
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
-    [({"epochs": 3}, "the loss is "), ({"epochs": 1}, "the weights are not finite in the end")],
+    [({"epochs": 3}, "the loss is nan"), ({"epochs": 1}, "the weights are not finite at the end")],
 )
 def test_training_that_diverges_is_refused(small, failure, change, what):
     """At the last update as well, which no loss follows."""
     small("mlp")
-    before = Path("artifacts/models/mlp.safetensors").read_bytes()
-    sgd = {"optimizer": "sgd", "learning_rate": 1e300, "batch_size": 100}
-    change_model(Path(), "mlp", **(sgd | change))
+    before = paths.weights("mlp").read_bytes()
+    sgd = OPTIMIZERS["sgd"] | {"learning_rate": 1e300}
+    change_model(Path(), "mlp", optimizer=sgd, batch_size=100, **change)
     message = failure("train@mlp")
-    assert message.startswith(f"params.yaml: {section('mlp')} diverges, {what}")
-    assert message.endswith("a smaller learning_rate, momentum or weight_decay is right")
-    assert Path("artifacts/models/mlp.safetensors").read_bytes() == before
+    assert message.startswith(f"params.yaml: {section('mlp')} diverges: {what}")
+    assert message.endswith("; lower the learning_rate, momentum or weight_decay")
+    assert paths.weights("mlp").read_bytes() == before
 
 
 def test_digits_that_are_no_safetensors_are_refused(small, failure):
     small("logistic")
-    path = Path("data/digits.safetensors")
+    path = paths.DIGITS
     path.write_bytes(path.read_bytes()[:-1])
     message = failure("train@logistic")
-    assert message.startswith(f"{path} is not a whole safetensors file: ")
+    assert message.startswith(f"{path} is not a valid safetensors file: ")
     path.unlink()
     assert failure("train@logistic") == f"{path}: No such file or directory"
 

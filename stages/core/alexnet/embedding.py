@@ -1,4 +1,4 @@
-"""AlexNet's features of image files, as rows of a Parquet file."""
+"""AlexNet's features of image files, as rows of Parquet files."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -17,19 +17,19 @@ from stages.core.alexnet.network import alexnet, features
 from stages.core.base.files import new_file
 from stages.core.data.images import UnreadableImage, open_rgb
 
-BATCH = 32  # images at a time in the network
+BATCH = 32  # images at a time through the network
 
 
 class Block(NamedTuple):
-    """Images whose features become one file, by their paths in the folder."""
+    """Images, by their paths in the folder, whose features go into one Parquet file."""
 
     names: Sequence[str]
     file: Path
 
 
 class Row(NamedTuple):
-    """What the file says of an image before its features: its path in the folder, the folder's
-    first level as its label (torchvision's ImageFolder has it so), its pixels as stored."""
+    """An image's columns before its features: its path in the folder; as its label the top-level
+    subfolder, as in torchvision's ImageFolder; and its width and height in pixels, as stored."""
 
     path: str
     label: str | None
@@ -43,9 +43,9 @@ SCHEMA = pa.schema(
 
 
 def image_names(folder: Path) -> Iterator[str]:
-    """The paths of the images in a folder and its folders, from there, always in one order.
+    """The paths, relative to the folder, of all images in it and its subfolders, in a fixed order.
 
-    Links are followed, unless they lead back to a folder on the way to them.
+    Links are followed, unless they lead back to a folder above them.
     """
 
     def walk(place: Path, above: tuple[Path, ...]) -> Iterator[str]:
@@ -65,7 +65,7 @@ def image_names(folder: Path) -> Iterator[str]:
 
 
 def read_image(folder: Path, name: str, size: int) -> tuple[Row, np.ndarray]:
-    """An image's row, and the square in its middle scaled to size × size × 3 (uint8).
+    """An image's row, and its central square scaled to size × size × 3 (uint8).
 
     Raises UnreadableImage.
     """
@@ -82,10 +82,11 @@ def read_image(folder: Path, name: str, size: int) -> tuple[Row, np.ndarray]:
 def embed_block(
     block: Block, *, folder: Path, weights: Path, size: int, pool: bool
 ) -> dict[str, str]:
-    """Write the features of a block's images; the paths of those that cannot be read, with reasons.
+    """Write the features of a block's images; returns the paths of unreadable ones, with reasons.
 
     The images are scaled to size × size. A row's features are a list of 256 × height × width
-    numbers (float32), or with `pool` the means of the 256 maps. No image leaves no file.
+    numbers (float32), or with `pool` the means of the 256 maps. If no image is readable, no file is
+    written.
     """
     model = alexnet(weights)
     rows, parts, skipped = [], [], {}

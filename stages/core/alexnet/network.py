@@ -10,15 +10,15 @@ from torchvision.models import AlexNet
 
 from stages.core.base.tensors import load_tensors
 
-SMALLEST = 63  # side of an image, pixels: with fewer, its last pooling leaves nothing
+SMALLEST = 63  # side of an image, pixels; for less, the last pooling has no output
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue
 
 
 def alexnet(features: Path) -> AlexNet:
-    """The network in evaluation mode, `features` loaded from a file of its state dict.
+    """The network in evaluation mode, with `features` loaded from a file of its state dict.
 
-    The classifier stays on the meta device: it has shapes, but no numbers, and 58 million random
-    ones take no time.
+    The classifier stays on the meta device, with shapes but no numbers: no time goes into drawing
+    58 million random ones. Raises InputError if the file has other tensors.
     """
     with torch.device("meta"):
         model = AlexNet()
@@ -38,7 +38,7 @@ def alexnet(features: Path) -> AlexNet:
 
 
 def normalized(images: torch.Tensor) -> torch.Tensor:
-    """Images N × 3 × height × width in [0, 1], standardised by ImageNet's mean and std."""
+    """Images N × 3 × height × width in [0, 1], standardised by each channel's mean and std."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return (images - mean) / std
 

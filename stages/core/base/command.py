@@ -1,9 +1,8 @@
-"""What makes a module a command: its arguments, and errors that end it in one line.
+"""Running a module as a command: arguments from the command line, errors in one line.
 
-Stages import it first. Importing torch and matplotlib makes objects that live as long as the
-process: they never become garbage, so scanning them is wasted. It takes a third of the imports'
-time, and as much again when the process ends. So the collector is off until `run`, and then leaves
-alone what is there by then.
+Stages import it first, because it turns the garbage collector off until `run`. Objects made by
+importing torch and matplotlib never become garbage, so scanning them is wasted: it takes a third of
+the import time, and as much again at exit. `run` exempts them before it turns the collector on.
 """
 
 import argparse
@@ -19,8 +18,8 @@ gc.disable()
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of the command line that describes a module by its docstring, and ends the process
-    with one line and exit status 1 when an argument is wrong."""
+    """A command-line parser for a module: its docstring is the help, and a wrong argument ends the
+    process with one line on standard error and exit status 1."""
 
     def __init__(self, module: str, doc: str | None) -> None:
         super().__init__(
@@ -34,14 +33,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(stage: Callable[..., None]) -> None:
-    """Call `stage` with the arguments of the command line, one for each of its parameters.
+    """Call `stage` with the command line's arguments, one per parameter, as its annotation's type.
 
-    Errors that a user can fix end the process, as `errors.explained` does it.
+    Errors that a user can fix end the process, as in `errors.explained`.
     """
     gc.freeze()
     gc.enable()
     module = inspect.getmodule(stage)
-    assert module is not None and module.__spec__ is not None  # it was run as `python -m`
+    assert module is not None and module.__spec__ is not None  # run with `python -m`
     parser = Parser(module.__spec__.name, module.__doc__)
     for name, parameter in inspect.signature(stage).parameters.items():
         parser.add_argument(name, type=parameter.annotation)

@@ -6,17 +6,17 @@ from contextlib import contextmanager
 
 
 class InputError(Exception):
-    """The message says what is wrong, where, and what would be right."""
+    """Its message says what is wrong, where, and what would be right."""
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """End the process with one line on standard error and exit status 1 at an InputError, or at an
-    error of the operating system: no such file, no space left, no permission."""
+    """Turn an InputError, or an error of the operating system (no such file, no space left, no
+    permission), into one line on standard error and exit status 1."""
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit(130)  # as a shell reports an interrupted command
+        sys.exit(130)  # a shell's status for an interrupted command
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Writing files and folders that are either whole or not there."""
+"""Atomic writes: a file or folder is either complete or not there."""
 
 import csv
 import io
@@ -12,8 +12,10 @@ from uuid import uuid4
 
 
 def _partial(path: Path) -> Path:
-    """A name of its own beside `path`, where a process that should have ended long ago does no
-    harm. What a killed process left there is removed."""
+    """A unique temporary name beside `path`, so that a leftover process cannot write into our file.
+
+    Removes leftover files of killed processes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f"{escape(path.name)}.*.partial"):
         if left.is_dir():
@@ -25,10 +27,10 @@ def _partial(path: Path) -> Path:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file for binary writing; it takes its name `path` only once it is whole.
+    """Open a new file for binary writing; it gets its name, `path`, only once it is complete.
 
-    A failure, a full disk among them, leaves what was there before. So does writing: an old file
-    that DVC linked to its cache is replaced, not written through.
+    A failure leaves the old file as it was. Success replaces it rather than writing into it, since
+    it may be a link into DVC's cache. An OSError names `path`, not the temporary file.
     """
     try:
         partial = _partial(path)
@@ -45,7 +47,10 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Make a new folder; it takes its name `path`, in place of an older one, only once whole."""
+    """Make a new folder; once complete, it gets its name, `path`, and replaces an older one.
+
+    A failure leaves the old folder as it was. An OSError names what was to be in `path`.
+    """
     partial = _partial(path)
     partial.mkdir()
     try:
@@ -53,12 +58,16 @@ def new_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             shutil.rmtree(path)
         partial.replace(path)
+    except OSError as error:
+        if error.filename and Path(error.filename).is_relative_to(partial):
+            error.filename = path / Path(error.filename).relative_to(partial)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Write a table; floats with as many digits as it takes to read the same number back."""
+    """Write a CSV file atomically; floats have enough digits to be read back exactly."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)

@@ -1,4 +1,4 @@
-"""Reading params.yaml: one section of it into a pydantic model, with errors that name the key."""
+"""Reading sections of params.yaml into pydantic models, with errors that name the key."""
 
 import re
 import reprlib
@@ -16,28 +16,28 @@ PARAMS = Path("params.yaml")  # DVC's name for it
 
 
 class Params(BaseModel):
-    """A section of parameters: no unknown keys, no conversions, no NaN or infinity."""
+    """A section of parameters: no unknown keys, no type conversions, no NaN or infinity."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def _compared(name: str) -> str:
-    """DVC leaves keys of these names out when it looks for a run with the same parameters."""
+def _not_reserved(name: str) -> str:
+    """Refuse names that DVC ignores when it looks for an earlier run with the same parameters."""
     if name in ("size", "nfiles"):
-        raise ValueError("DVC reserves this name; another is right")
+        raise ValueError("DVC reserves this name; choose another")
     return name
 
 
 Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # torch's generator on the CPU takes no more bits
-Name = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,50}$"), AfterValidator(_compared)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # torch's CPU generator takes no more bits
+Name = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,50}$"), AfterValidator(_not_reserved)]
 P = TypeVar("P")
 
 
 def read_params(section: str, kind: type[P]) -> P:
-    """A section of params.yaml (dots lead downwards: "models.mlp") as a `kind` of parameters.
+    """The section of params.yaml with a dotted name ("models.mlp"), validated as `kind`.
 
-    The file is read as DVC reads it: YAML 1.2, in which `1e-3` is a number (to PyYAML it is text).
+    The file is parsed as YAML 1.2, as DVC does: `1e-3` is a number (to PyYAML it is a string).
     Raises InputError naming each wrong key, its value and what is allowed.
     """
     try:
@@ -58,10 +58,10 @@ def read_params(section: str, kind: type[P]) -> P:
 
 
 def _problem(details: Mapping[str, Any], section: str, values: Any) -> str:
-    """One of pydantic's errors in words: "models.mlp.epochs is 0; it should be …"."""
+    """One of pydantic's errors as a sentence: "models.mlp.epochs is 0; it should be …"."""
     path = [section]
     for index, key in enumerate(details["loc"]):
-        # pydantic also names the member of a union that it chose, which is no key of the file.
+        # pydantic's path also names the union member that it chose, which is not a key.
         found = isinstance(values, dict) and key in values
         if found or (index == len(details["loc"]) - 1 and key != "[key]"):
             path.append(str(key))

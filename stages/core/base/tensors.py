@@ -1,4 +1,4 @@
-"""Tensors in files: safetensors, read and written as numpy arrays."""
+"""Tensor files: safetensors, read and written as numpy arrays."""
 
 import json
 import math
@@ -15,18 +15,18 @@ from safetensors.numpy import save
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_file
 
-DTYPES = {"float32": "F32", "int64": "I64", "uint8": "U8"}  # as the format names them
+DTYPES = {"float32": "F32", "int64": "I64", "uint8": "U8"}  # the format's names
 
-# The tensors that a file should have, with dtypes and shapes. Strings in a shape are symbolic
-# dimensions, of 1 or more; equal names mean equal sizes.
+# The tensors that a file should have: dtypes and shapes by name. Strings in a shape are symbolic
+# dimensions, 1 or more; equal names mean equal sizes.
 Shapes = Mapping[str, tuple[str, Sequence[int | str]]]
 
 
 def load_tensors(path: Path, shapes: Shapes | None = None) -> dict[str, np.ndarray]:
-    """All the tensors of a file by their names.
+    """All tensors of a file, by name.
 
-    Raises InputError when it is not safetensors, has other tensors than `shapes` says, or numbers
-    that are not finite.
+    Raises InputError if it is not a valid safetensors file, if its tensors are not those in
+    `shapes`, or if a number in it is not finite.
     """
     with open_tensors(path, shapes) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
@@ -38,21 +38,23 @@ def load_tensors(path: Path, shapes: Shapes | None = None) -> dict[str, np.ndarr
 
 @contextmanager
 def open_tensors(path: Path, shapes: Shapes | None = None) -> Iterator[safe_open]:
-    """A file of tensors that are read in parts: `file.get_slice(name)[start:stop]`.
+    """Open a file to read tensors in slices: `file.get_slice(name)[start:stop]`.
 
-    Raises InputError when it is not safetensors, or has other tensors than `shapes` says.
+    Raises InputError if it is not a valid safetensors file, or if its tensors are not those in
+    `shapes`.
     """
-    path.open("rb").close()  # its error names the file, the library's does not
+    path.open("rb").close()  # this error names the file; the library's does not
     try:
         with safe_open(path, "numpy") as file:
             if shapes is not None:
                 check_shapes(file, path, shapes)
             yield file
     except SafetensorError as error:
-        raise InputError(f"{path} is not a whole safetensors file: {error}") from None
+        raise InputError(f"{path} is not a valid safetensors file: {error}") from None
 
 
 def check_shapes(file: safe_open, path: Path, shapes: Shapes) -> None:
+    """Raises InputError unless the file has exactly these tensors."""
     if set(file.keys()) != set(shapes):
         names = reprlib.repr(sorted(file.keys()))
         raise InputError(f"{path} has the tensors {names}; it should have {sorted(shapes)}")
@@ -73,15 +75,16 @@ def check_shapes(file: safe_open, path: Path, shapes: Shapes) -> None:
 
 
 def in_words(shape: Sequence[int | str]) -> str:
+    """A shape for messages: 3 × 28 × 28."""
     return " × ".join(map(str, shape)) or "without dimensions"
 
 
 def save_tensors(
     tensors: Mapping[str, np.ndarray], path: Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write tensors by their names; the same tensors always give the same bytes.
+    """Write tensors by name; the same tensors always give the same bytes.
 
-    The library writes several `metadata` in no fixed order, so there may be one at most.
+    `metadata` may have one entry at most: the library writes several in no fixed order.
     """
     assert metadata is None or len(metadata) == 1
     with new_file(path) as file:
@@ -90,19 +93,19 @@ def save_tensors(
 
 @contextmanager
 def new_tensors(path: Path, shapes: Mapping[str, tuple[str, Sequence[int]]]) -> Iterator[BinaryIO]:
-    """Open a file for tensors that are together too large for memory: the caller writes their
-    elements in the order of `shapes`, which gives each its dtype and its shape.
+    """Open a file for tensors that do not fit into memory together. The caller writes their
+    elements in the order of `shapes`, which gives the dtype and shape of each.
 
-    The library writes whole tensors alone. The format: eight bytes of the header's length, the
-    header in JSON, the elements (https://github.com/huggingface/safetensors#format). The bytes are
-    the library's if the order is: int64 before float32, each by their names.
+    The library can only write all tensors at once. The format: the header's length in eight bytes,
+    the header as JSON, the elements (https://github.com/huggingface/safetensors#format). The bytes
+    are the same as the library's if int64 comes before float32, and names are sorted within each.
     """
     header, end = {}, 0
     for name, (dtype, shape) in shapes.items():
         start, end = end, end + np.dtype(dtype).itemsize * math.prod(shape)
         header[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the elements begin at a multiple of eight
+    text += b" " * (-len(text) % 8)  # aligns the elements to eight bytes
     with new_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         yield file

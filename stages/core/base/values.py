@@ -1,11 +1,11 @@
-"""Parameters and metrics: numbers, words and lists, in sections of sections."""
+"""Parameters and metrics: numbers, strings and lists in nested sections."""
 
 import math
 from typing import Any, TypeGuard
 
 
 def flatten(values: Any, name: str = "") -> dict[str, Any]:
-    """Values by their full names: dots lead downwards."""
+    """Values by dotted name: {"mlp": {"epochs": 3}} becomes {"mlp.epochs": 3}."""
     if not isinstance(values, dict):
         return {name: values}
     parts = (flatten(value, f"{name}.{key}" if name else key) for key, value in values.items())
@@ -13,5 +13,5 @@ def flatten(values: Any, name: str = "") -> dict[str, Any]:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether it can be drawn and subtracted."""
+    """Whether a value can be plotted and subtracted: finite, and not a boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

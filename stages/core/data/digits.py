@@ -1,4 +1,4 @@
-"""Files of digits: three splits, each of images or of their features, with labels."""
+"""Files of digits: three splits, each with images or their features, and labels."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from stages.core.base.tensors import load_tensors, open_tensors
 
 NUM_LABELS = 10
 FEATURE_MAPS = 256  # of AlexNet's last convolution
-SPLITS = ("test", "train", "val")  # in the order of a safetensors file
+SPLITS = ("test", "train", "val")  # sorted, as in the file
 
 LABELS = {f"{split}_labels": ("int64", (split,)) for split in SPLITS}
 IMAGES = LABELS | {f"{split}_images": ("uint8", (split, 28, 28)) for split in SPLITS}
@@ -19,15 +19,15 @@ FEATURES = LABELS | {f"{split}_features": ("float32", (split, "features")) for s
 
 
 class Split(NamedTuple):
-    """What a model sees (float32, N × channels × height × width), with its labels (int64, N)."""
+    """A model's inputs (float32, N × channels × height × width) and their labels (int64, N)."""
 
     inputs: torch.Tensor
     labels: torch.Tensor
 
 
 def read_splits(path: Path) -> dict[str, Split]:
-    """The splits by their names: images N × 1 × 28 × 28, scaled to [0, 1], or feature maps
-    N × 256 × side × side. Raises InputError when the file has something else."""
+    """The splits by name, with images N × 1 × 28 × 28, scaled to [0, 1], or feature maps
+    N × 256 × side × side. Raises InputError if the file holds something else."""
     with open_tensors(path) as file:
         embedded = any(name.endswith("_features") for name in file.keys())  # noqa: SIM118  no mapping
     tensors = load_tensors(path, FEATURES if embedded else IMAGES)
@@ -40,19 +40,22 @@ def read_splits(path: Path) -> dict[str, Split]:
                 "they should be digits"
             )
         if embedded:
-            inputs = as_maps(torch.from_numpy(tensors[f"{split}_features"]), path)
+            inputs = feature_maps(torch.from_numpy(tensors[f"{split}_features"]), path)
         else:
             inputs = torch.from_numpy(tensors[f"{split}_images"]).unsqueeze(1) / 255
         splits[split] = Split(inputs, labels)
     return splits
 
 
-def as_maps(features: torch.Tensor, path: Path) -> torch.Tensor:
-    """Features N × (256 · side · side) as feature maps N × 256 × side × side."""
+def feature_maps(features: torch.Tensor, path: Path) -> torch.Tensor:
+    """Features N × (256 · side · side) as feature maps N × 256 × side × side.
+
+    Raises InputError, naming the file `path`, if the number of features does not fit.
+    """
     num_features = features.shape[1]
     side = math.isqrt(num_features // FEATURE_MAPS)
     if num_features != FEATURE_MAPS * side**2:
         raise InputError(
-            f"{path}: {num_features} features are not those of {FEATURE_MAPS} square feature maps"
+            f"{path}: {num_features} features do not make {FEATURE_MAPS} square feature maps"
         )
     return features.view(-1, FEATURE_MAPS, side, side)

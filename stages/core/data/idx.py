@@ -1,8 +1,8 @@
 """IDX, the format of MNIST's files.
 
-The header is big-endian: two zero bytes, the type of the elements (8: unsigned byte), the number of
-dimensions, then each dimension as 32 bits. Source: LeCun, Cortes and Burges, "The MNIST database of
-handwritten digits".
+The header is big-endian: two zero bytes, the element type (8: unsigned byte), the number of
+dimensions, then the size of each dimension in 32 bits. Source: LeCun, Cortes and Burges, "The MNIST
+database of handwritten digits".
 """
 
 import math
@@ -17,7 +17,7 @@ from stages.core.base.errors import InputError
 def read_idx(path: Path, ndim: int) -> np.ndarray:
     """The unsigned bytes of an IDX file with `ndim` dimensions, as a read-only memory map.
 
-    Raises InputError when the magic number, the dimensions or the length of the file do not fit.
+    Raises InputError if the magic number, the dimensions or the length of the file is wrong.
     """
     header = 4 + 4 * ndim
     size = path.stat().st_size

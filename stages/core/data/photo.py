@@ -11,15 +11,15 @@ from stages.core.data.images import UnreadableImage, open_rgb
 
 
 def read_photo(path: Path) -> torch.Tensor:
-    """A square image as 1 × 3 × side × side, from 0 (black) to 1.
+    """A square image as a tensor 1 × 3 × side × side (float32), from 0 (black) to 1.
 
-    Raises InputError when it cannot be read or is no square.
+    Raises InputError if it cannot be read or is not square.
     """
     try:
         photo = open_rgb(path)
     except UnreadableImage as error:
         raise InputError(f"{path} {error}") from None
     if photo.width != photo.height:
-        raise InputError(f"{path} has {photo.width} × {photo.height} pixels; a square is right")
+        raise InputError(f"{path} has {photo.width} × {photo.height} pixels; it should be square")
     pixels = torch.from_numpy(np.array(photo))
     return pixels.permute(2, 0, 1).unsqueeze(0).contiguous() / 255

@@ -1,4 +1,4 @@
-"""What all figures share: their resolution, colour maps, and how they are saved."""
+"""What all figures share: resolution, colour maps, and how they are saved."""
 
 import zlib
 from pathlib import Path
@@ -13,9 +13,9 @@ from pydantic import AfterValidator
 
 from stages.core.base.files import new_file
 
-matplotlib.rcdefaults()  # a matplotlibrc of the user's must not change the bytes
+matplotlib.rcdefaults()  # a user's matplotlibrc must not change the bytes
 
-DPI = 128  # a power of two: pixels / DPI inches are exactly so many pixels again
+DPI = 128  # a power of two, so pixels / DPI inches convert back to exactly as many pixels
 
 
 def _colour_map(name: str) -> str:
@@ -28,8 +28,8 @@ ColourMap = Annotated[str, AfterValidator(_colour_map)]
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG, with a single channel where the figure is all grey: a smaller file, written
-    sooner."""
+    """Write a PNG. An all-grey figure gets a single channel: the file is smaller, and written
+    faster."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
@@ -37,7 +37,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     if np.array_equal(red, green) and np.array_equal(red, blue):
         pixels = red
     with new_file(path) as file:
-        # Feature maps repeat pixels, but seldom patterns: without looking for any, zlib takes a
-        # third of the time, and files are no larger.
+        # Feature maps repeat pixels, but seldom longer patterns: run-length encoding takes a third
+        # of zlib's usual time, and the files are no larger.
         image = Image.fromarray(pixels)
         image.save(file, format="png", dpi=(DPI, DPI), compress_type=zlib.Z_RLE)

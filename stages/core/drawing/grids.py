@@ -1,7 +1,7 @@
 """Grids of feature maps or weights, drawn pixel by pixel.
 
-A grid is one array in which each tile has its place. Each element of it becomes one pixel of the
-picture, so nothing is resampled, and a grid costs one image instead of a set of axes for each tile.
+A grid is one array, with a place for each tile. Its elements are drawn as whole pixels, so nothing
+is resampled, and a grid takes a single image instead of a set of axes for each tile.
 """
 
 from collections.abc import Sequence
@@ -28,16 +28,16 @@ HEADING = 26  # above a grid
 TITLE = 36
 BAR = 14  # width of the colour bar
 NUMBERS = 90  # beside the colour bar
-CHARACTER = 7.8  # width of a heading's letter, about
+CHARACTER = 7.8  # width of a heading's character, about
 
-GROUND = 229  # grey between the tiles, of 255: a white tile stands out against it
+GROUND = 229  # grey (0 to 255) between the tiles: white tiles stand out against it
 
 
 class Grid(NamedTuple):
-    """Tiles in rows of `columns`, each element a square of `zoom` × `zoom` pixels.
+    """Tiles in rows of `columns`, with each element drawn as `zoom` × `zoom` pixels.
 
-    `tiles` is N × height × width, or N × height × width × 3 for red, green and blue. Each tile has
-    its label above it: its number, counted from 0, where there are no other `labels`.
+    `tiles` is N × height × width, or N × height × width × 3 for red, green and blue. Above each
+    tile is its label: its number, from 0, unless `labels` are given.
     """
 
     heading: str
@@ -70,7 +70,7 @@ class Grid(NamedTuple):
 
 
 def percentile_limits(values: np.ndarray) -> tuple[float, float]:
-    """Limits of a colour scale that leave out the lowest and the highest half per cent."""
+    """Percentile limits for a colour scale: the 0.5th and the 99.5th."""
     low, high = values.size // 200, values.size - 1 - values.size // 200
     ordered = np.partition(values, (low, high), axis=None)
     return ordered[low].item(), ordered[high].item()
@@ -92,9 +92,10 @@ def compose(grid: Grid, scale: ScalarMappable) -> np.ndarray:
 
 
 class Pixels(Artist):
-    """RGBA pixels, drawn as they are, `x` from the left and `y` from below.
+    """RGBA pixels, drawn unchanged, their lower left corner `x` pixels from the left and `y` from
+    the bottom.
 
-    Matplotlib's figimage does it too, but resamples them first, which takes most of the time.
+    Matplotlib's figimage does the same, but resamples first, which takes most of the time.
     """
 
     def __init__(self, pixels: np.ndarray, x: float, y: float) -> None:
@@ -102,23 +103,23 @@ class Pixels(Artist):
         self.pixels, self.x, self.y = pixels, x, y
 
     def draw(self, renderer: RendererBase) -> None:
-        renderer.draw_image(renderer.new_gc(), self.x, self.y, self.pixels[::-1])  # upwards
+        renderer.draw_image(renderer.new_gc(), self.x, self.y, self.pixels[::-1])  # rows go upwards
 
 
 def draw_grids(
     title: str, grids: Sequence[Grid], limits: tuple[float, float], cmap: str, unit: str
 ) -> Figure:
-    """Grids below one another, beside the one colour scale that all their tiles share.
+    """Grids below one another, with one colour bar for all tiles.
 
-    The scale runs from one of the `limits` to the other; its bar ends in a point where tiles have
-    values beyond. Tiles in red, green and blue show each of the three on that scale.
+    The colour scale runs between the `limits`; an end of the bar is pointed if there are values
+    beyond it. In tiles of red, green and blue, each of the three is scaled by the same limits.
     """
     letters = max(len(title) * LARGE / MEDIUM, *(len(grid.heading) for grid in grids))
     inner = max(round(CHARACTER * letters), *(grid.size[1] for grid in grids))
     width = MARGIN + inner + MARGIN + BAR + NUMBERS
     height = MARGIN + TITLE + sum(HEADING + grid.size[0] + MARGIN for grid in grids)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    text = partial(figure.text, transform=None, va="top")  # placed by pixels, from below
+    text = partial(figure.text, transform=None, va="top")  # in pixels, from the bottom
     text(MARGIN, height - MARGIN, title, fontsize=LARGE)
 
     scale = ScalarMappable(Normalize(*limits), cmap)

@@ -10,7 +10,7 @@ from stages.core.drawing.figure import DPI
 
 
 class Line(NamedTuple):
-    """`style` is matplotlib's, of dashes and markers: lines should be told apart in grey too."""
+    """`style`: matplotlib's dashes and markers, which tell lines apart in grey too."""
 
     label: str
     x: Sequence[float]
@@ -21,7 +21,7 @@ class Line(NamedTuple):
 def plot_lines(
     lines: Sequence[Line], *, title: str, x_label: str, y_label: str, **markers: Any
 ) -> Figure:
-    """Lines over one another, in a single set of axes; `markers`: matplotlib's properties."""
+    """Lines in a single set of axes; `markers` are matplotlib's properties of lines."""
     figure = Figure(figsize=(6.25, 4), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     for line in lines:
@@ -34,7 +34,7 @@ def plot_lines(
 
 
 def label_points(axes: Axes, line: Line, number: str, above: bool, **style: Any) -> None:
-    """Write each y of a line above or below its point, in a format as ".3f"."""
+    """Write each y of a line above or below its point; `number` is its format, as in ".3f"."""
     for x, y in zip(line.x, line.y, strict=True):
         axes.annotate(
             format(y, number),

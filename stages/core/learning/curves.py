@@ -1,4 +1,4 @@
-"""Learning curves, and the tables that keep them."""
+"""Learning curves, and reading them from CSV files."""
 
 import csv
 import math
@@ -9,8 +9,8 @@ from stages.core.base.errors import InputError
 
 
 class CurvePoint(NamedTuple):
-    """The loss of a batch before the update that it leads to, and the accuracies after that update,
-    the `iteration`-th."""
+    """One iteration: its batch's mean cross-entropy (nats) before the update, and the accuracies
+    (0 to 1) after it."""
 
     iteration: int
     loss: float
@@ -19,7 +19,7 @@ class CurvePoint(NamedTuple):
 
 
 def read_curve(path: Path) -> list[CurvePoint]:
-    """The points of a table, at least one. Raises InputError when it holds something else."""
+    """The points of a curve, at least one. Raises InputError if the file holds something else."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)

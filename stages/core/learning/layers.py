@@ -1,7 +1,7 @@
-"""The kinds of layers that models in params.yaml are made of, and the shapes that they give.
+"""The kinds of layers that models in params.yaml are made of, and their shapes.
 
-A shape is that of one example, without the dimension of the batch: (channels, height, width) for
-images and feature maps, (units,) after a linear layer.
+Shapes are those of one example, without the batch dimension: (channels, height, width) for images
+and feature maps, (units,) after a linear layer.
 """
 
 import math
@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 
 
 class LayerError(Exception):
-    """Why a layer cannot take what it is given: a sentence that lacks its subject, the layer."""
+    """Why a layer cannot take its input: a sentence without its subject, the layer."""
 
 
 class Conv(Params):
@@ -31,9 +31,9 @@ class Conv(Params):
     stride: Annotated[int, Field(ge=1, le=28)]
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Of n rows, a kernel of k rows with padding p and stride s leaves
+        """A kernel of k rows with padding p and stride s turns n rows into
         floor((n + 2p - k) / s) + 1 (Dumoulin and Visin, 2016)."""
-        _, height, width = as_maps(shape)
+        _, height, width = image_shape(shape)
         padded = min(height, width) + 2 * self.padding
         if padded < self.kernel:
             raise LayerError(
@@ -53,8 +53,8 @@ class Conv(Params):
         }
 
 
-class Unparametrised(Params):
-    """A layer without parameters that keeps the shape."""
+class Parameterless(Params):
+    """A layer without parameters, whose output has the shape of its input."""
 
     def output_shape(self, shape: Shape) -> Shape:
         return shape
@@ -63,14 +63,14 @@ class Unparametrised(Params):
         return {}
 
 
-class Pool(Unparametrised):
-    """Takes one value of each `window` × `window` block; rows and columns that fill no block are
-    dropped."""
+class Pool(Parameterless):
+    """Reduces each `window` × `window` block to one value. Rows and columns that do not fill a
+    block are dropped."""
 
     window: Annotated[int, Field(ge=1, le=28)]
 
     def output_shape(self, shape: Shape) -> Shape:
-        channels, height, width = as_maps(shape)
+        channels, height, width = image_shape(shape)
         if min(height, width) < self.window:
             raise LayerError(
                 f"pools {self.window} × {self.window} blocks, but gets {in_words(shape)}"
@@ -90,23 +90,23 @@ class AvgPool(Pool):
     kind: Literal["avg_pool"]
 
 
-class ReLU(Unparametrised):
+class ReLU(Parameterless):
     kind: Literal["relu"]
 
 
-class Tanh(Unparametrised):
+class Tanh(Parameterless):
     kind: Literal["tanh"]
 
 
-class Dropout(Unparametrised):
-    """In training, each value is zero with probability p and divided by 1 - p otherwise."""
+class Dropout(Parameterless):
+    """In training, sets each value to zero with probability p, or else divides it by 1 - p."""
 
     kind: Literal["dropout"]
     p: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Linear(Params):
-    """A weight for every input of every unit, and biases; feature maps are flattened first."""
+    """A fully connected layer with biases; flattens feature maps first."""
 
     kind: Literal["linear"]
     units: Annotated[int, Field(ge=1, le=1024)]
@@ -121,19 +121,20 @@ class Linear(Params):
 Layer = Annotated[
     Conv | MaxPool | AvgPool | ReLU | Tanh | Dropout | Linear, Field(discriminator="kind")
 ]
-Layers = dict[Name, Layer]  # by their names in the state dict, in the order in which they run
+Layers = dict[Name, Layer]  # in the order in which they run, by their names in the state dict
 
 
-def as_maps(shape: Shape) -> tuple[int, int, int]:
+def image_shape(shape: Shape) -> tuple[int, int, int]:
+    """Channels, height and width. Raises LayerError if the shape has other dimensions."""
     if len(shape) != 3:
         raise LayerError(f"needs channels × height × width, but gets {in_words(shape)}")
     return shape[0], shape[1], shape[2]
 
 
 def shapes(layers: Mapping[str, Layer], shape: Shape, where: str) -> dict[str, tuple[Shape, Shape]]:
-    """The shape that each layer gets, and the one that it gives.
+    """Each layer's input and output shapes, for inputs of `shape`.
 
-    Raises InputError when a layer does not fit, naming it after `where` (as "models.cnn.layers").
+    Raises InputError if a layer cannot take its input. `where`: the layers' key, for the message.
     """
     found = {}
     for name, layer in layers.items():
@@ -147,9 +148,11 @@ def shapes(layers: Mapping[str, Layer], shape: Shape, where: str) -> dict[str, t
 
 
 def check_logits(layers: Mapping[str, Layer], num_labels: int, where: str) -> None:
-    """Raises InputError unless the last layer gives a logit for each label."""
+    """Raises InputError unless the last layer is linear, with one unit (a logit) for each label."""
     if not layers:
-        raise InputError(f"{where} has no layers; the last should be linear, {num_labels} units")
+        raise InputError(
+            f"{where} is empty; the last layer should be linear, with {num_labels} units"
+        )
     name, last = list(layers.items())[-1]
     if not isinstance(last, Linear):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Models as PyTorch runs them."""
+"""Building PyTorch models from layers."""
 
 import math
 from collections import OrderedDict
@@ -16,15 +16,15 @@ from stages.core.learning.layers import Layer, Shape, shapes
 
 
 class Linear(nn.Linear):
-    """A linear layer that flattens feature maps."""
+    """A linear layer that flattens feature maps first."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x.flatten(1))
 
 
 class MaxPool2d(nn.MaxPool2d):
-    """Max pooling. Without gradients, blocks of 2 × 2 that fill an even height and width are
-    compared as strided halves: the same values, several times as fast."""
+    """Max pooling. Without gradients, a 2 × 2 window over an even height and width is computed by
+    comparing strided halves: the same values, several times as fast."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         even = self.kernel_size == 2 and x.shape[-1] % 2 == x.shape[-2] % 2 == 0
@@ -35,7 +35,7 @@ class MaxPool2d(nn.MaxPool2d):
 
 
 def build_layer(layer: Layer, shape: Shape) -> nn.Module:
-    """A layer for inputs N × `shape`, with PyTorch's default initial weights."""
+    """A module for inputs N × `shape`, with PyTorch's default initial weights."""
     match layer:
         case kinds.Conv():
             return Conv2d(
@@ -60,21 +60,22 @@ def build_layer(layer: Layer, shape: Shape) -> nn.Module:
 
 
 def build(layers: Mapping[str, Layer], shape: Shape, seed: int, where: str) -> nn.Sequential:
-    """The model for inputs N × `shape`, its initial weights drawn from the seed.
+    """A model for inputs N × `shape`, its initial weights drawn from the seed.
 
-    Raises InputError when a layer does not fit, naming it after `where`.
+    Raises InputError if a layer cannot take its input, or has a name that PyTorch reserves.
+    `where`: the layers' key, for the message.
     """
     torch.manual_seed(seed)
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for name, (shape_in, _) in shapes(layers, shape, where).items():
-        if hasattr(nn.Sequential, name):
-            raise InputError(f"{where}.{name}: PyTorch reserves this name; another is right")
+        if hasattr(nn.Sequential(), name):
+            raise InputError(f"{where}.{name}: PyTorch reserves this name; choose another")
         modules[name] = build_layer(layers[name], shape_in)
     return nn.Sequential(modules)
 
 
 def weights(model: nn.Module) -> dict[str, np.ndarray]:
-    """The state dict as arrays."""
+    """The state dict as numpy arrays."""
     return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 

@@ -1,6 +1,6 @@
-"""Trained models in files: a safetensors file of weights, whose metadata hold the layers as JSON.
+"""Files of trained models: weights as safetensors, with the layers as JSON in the metadata.
 
-The file is all that it takes to run the model: here, in the page, or elsewhere.
+Such a file is all it takes to run the model: here, on the page, or elsewhere.
 """
 
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from stages.core.base.errors import InputError
 from stages.core.base.tensors import load_tensors, open_tensors, save_tensors
@@ -19,8 +19,8 @@ LAYERS = TypeAdapter(Layers)
 
 
 class TrainedModel(NamedTuple):
-    """What a model takes (the shape of one example), its layers, and its weights by their names in
-    the state dict (`LAYER.weight`, `LAYER.bias`)."""
+    """The shape of one input example, the layers, and the weights (float32) by their names in the
+    state dict (`LAYER.weight`, `LAYER.bias`)."""
 
     input_shape: Shape
     layers: Layers
@@ -28,11 +28,11 @@ class TrainedModel(NamedTuple):
 
     @property
     def shapes(self) -> dict[str, tuple[Shape, Shape]]:
-        """The shape that each layer gets, and the one that it gives."""
+        """Each layer's input and output shapes."""
         return shapes(self.layers, self.input_shape, "layers")
 
     def parameters(self, layer: str) -> dict[str, np.ndarray]:
-        """A layer's weight and bias; none for a layer without parameters."""
+        """A layer's "weight" and "bias"; empty for a layer without parameters."""
         names = self.layers[layer].parameter_shapes(self.shapes[layer][0])
         return {name: self.weights[f"{layer}.{name}"] for name in names}
 
@@ -46,16 +46,19 @@ def save_model(model: TrainedModel, path: Path) -> None:
 
 
 def load_model(path: Path) -> TrainedModel:
-    """Raises InputError when the file holds no model, or other weights than its layers have."""
+    """Read a trained model.
+
+    Raises InputError if the metadata has no layers, or if the weights are not those of the layers.
+    """
     with open_tensors(path) as file:
         metadata = file.metadata() or {}
     try:
         about = json.loads(metadata["model"])
         layers = LAYERS.validate_python(about["layers"], strict=True)
         input_shape = tuple(map(int, about["input_shape"]))
-    except (KeyError, TypeError, ValueError, ValidationError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         raise InputError(
-            f"{path} has no layers of a model in its metadata; `dvc repro` trains one that has"
+            f"{path} has no model's layers in its metadata; `dvc repro` writes a file that has them"
         ) from None
     expected = {
         f"{layer}.{name}": ("float32", shape)

@@ -20,14 +20,14 @@ from stages.core.data.digits import Split
 from stages.core.learning.curves import CurvePoint
 from stages.core.parallel.threads import in_threads
 
-EVAL_BATCH = 256  # images at a time; far fewer or far more take longer
+EVAL_BATCH = 256  # images; far smaller or larger batches take longer
 
-Update = Callable[[Sequence[torch.Tensor]], None]  # changes parameters by their gradients
+Update = Callable[[Sequence[torch.Tensor]], None]  # updates the parameters, given their gradients
 
 
-# The optimizers are torch's functional ones: the classes of torch.optim import its compiler, which
-# takes more than a second. They are fused: the other forms take Adam's square roots through a
-# library of vector functions that differs between processors.
+# These use torch's functional optimizers, because the classes of torch.optim import its compiler,
+# which takes more than a second. They are fused, because the other implementations compute Adam's
+# square roots with a vector math library that differs between processors.
 
 
 class Optimizer(Params):
@@ -36,7 +36,7 @@ class Optimizer(Params):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015), the constants of its moving averages those of torch."""
+    """Adam (Kingma and Ba, 2015), with torch's default betas and epsilon."""
 
     kind: Literal["adam"]
 
@@ -102,14 +102,14 @@ class TrainParams(Params):
     seed: Seed
 
     def num_iterations(self, num_images: int, where: str) -> int:
-        """Iterations in all epochs. Raises InputError when the images do not fill a batch.
+        """Iterations in all epochs. Raises InputError if there are fewer images than a batch.
 
         `where`: the parameters' key, for the message.
         """
         if self.batch_size > num_images:
             raise InputError(
                 f"{where}.batch_size is {self.batch_size:,}; "
-                f"it should be at most {num_images:,}, the training images"
+                f"it should be at most {num_images:,}, the number of training images"
             )
         return self.epochs * (num_images // self.batch_size)
 
@@ -125,12 +125,12 @@ def train(
     where: str,
     after_update: Callable[[int], None] = lambda iteration: None,
 ) -> Iterator[CurvePoint]:
-    """Train the model, and yield a point after every `eval_every` updates and after the last.
+    """Train the model; yields a point after every `eval_every` updates and after the last.
 
-    Batches are smaller where there are fewer images than a batch. Most of the time goes into
-    measuring, so other threads measure copies of the model while it learns on. `after_update` is
-    called with the number of every update, once the model has it.
-    Raises InputError when the loss or, in the end, a weight is infinite or not a number.
+    If there are fewer images than `batch_size`, a batch is all of them. Most of the time goes into
+    measuring, so other threads measure copies of the model while it keeps learning. `after_update`
+    is called after every update, with the number of the iteration.
+    Raises InputError if the loss, or at the end a weight, is infinite or not a number.
     `where`: the parameters' key, for the message.
     """
     update = params.optimizer.start([*model.parameters()])
@@ -139,7 +139,7 @@ def train(
         min(params.batch_size, len(train_split.labels)),
         torch.Generator().manual_seed(params.seed),
     )
-    diverges = f"{where} diverges, {{}}; a smaller learning_rate, momentum or weight_decay is right"
+    diverges = f"{where} diverges: {{}}; lower the learning_rate, momentum or weight_decay"
 
     def updated_models() -> Iterator[tuple[int, float, nn.Module]]:
         for iteration, batch in enumerate(islice(batches, num_iterations), start=1):
@@ -156,14 +156,14 @@ def train(
 
     yield from in_threads(measured, updated_models())
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise InputError(diverges.format("the weights are not finite in the end"))
+        raise InputError(diverges.format("the weights are not finite at the end"))
 
 
 def shuffled_batches(
     num_inputs: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[torch.Tensor]:
-    """Indices of the inputs, batch by batch in endless epochs, each in an order of its own; drops
-    the last incomplete batch of each."""
+    """Batches of indices of the inputs, epoch after epoch without end. Each epoch shuffles anew and
+    drops the last incomplete batch."""
     while True:
         order = torch.randperm(num_inputs, generator=generator)
         yield from order[: num_inputs - num_inputs % batch_size].split(batch_size)
@@ -172,7 +172,7 @@ def shuffled_batches(
 def train_step(
     model: nn.Module, update: Update, inputs: torch.Tensor, labels: torch.Tensor
 ) -> float:
-    """Update the model on one batch; its mean cross-entropy (nats) before the update."""
+    """Update the model on one batch; returns the mean cross-entropy (nats) before the update."""
     loss = F.cross_entropy(model(inputs), labels)
     update(torch.autograd.grad(loss, [*model.parameters()]))
     return loss.item()
@@ -180,7 +180,10 @@ def train_step(
 
 @torch.inference_mode()
 def accuracy(model: nn.Module, split: Split) -> float:
-    """The share of a split whose largest logit is that of their label, without dropout."""
+    """The share of a split whose largest logit is that of the label.
+
+    Switches the model to evaluation mode, in which dropout does nothing.
+    """
     model.eval()
     correct = sum(
         (model(inputs).argmax(1) == labels).sum().item()

@@ -1,8 +1,8 @@
-"""The settings under which torch gives the same bytes on every x86-64 processor with AVX2.
+"""Settings that make torch compute the same bytes on every x86-64 processor with AVX2.
 
-Modules that compute import torch from here. The settings work only when they come first, so it is
-an error if torch has been imported before. On other processors the stages work too, but a line on
-standard error says that their bytes may differ.
+Modules that compute import torch from here. The settings only work before torch is imported, so
+importing torch first is an error. On other processors the stages work too, but a line on standard
+error says that their bytes may differ.
 """
 
 import os
@@ -12,9 +12,9 @@ import sys
 import numpy as np
 
 if "torch" in sys.modules:
-    raise ImportError("torch was imported before stages.core.numerics, too late to pin its results")
+    raise ImportError("torch was imported before stages.core.numerics: too late to pin its results")
 
-# numpy asks the processor itself; /proc/cpuinfo would name the host of an emulated one.
+# numpy asks the processor itself; under emulation, /proc/cpuinfo describes the host's.
 supports = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]
 pinned = platform.machine() in ("x86_64", "AMD64") and supports["AVX2"] and supports["FMA3"]
 if not pinned:
@@ -22,31 +22,33 @@ if not pinned:
     print(warning, file=sys.stderr)
 
 os.environ["ATEN_CPU_CAPABILITY"] = "avx2" if pinned else "default"
-os.environ["MKL_CBWR"] = "COMPATIBLE"  # with AVX2 here, Intel and AMD differ
+os.environ["MKL_CBWR"] = "COMPATIBLE"  # with AVX2, Intel and AMD would differ
 os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
-os.environ["OMP_NUM_THREADS"] = "1"  # the order of a sum follows the number of threads
+os.environ["OMP_NUM_THREADS"] = "1"  # the number of threads changes the order of sums
 
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
 # These backends choose block sizes from the CPU's cache sizes, so sums differ between machines.
-# Without them a convolution is a product of matrices by MKL, which promises equal results under the
-# setting above.
+# Without them a convolution is a matrix product by MKL, which MKL_CBWR makes reproducible.
 torch.backends.nnpack.set_flags(False)
 torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
 
 
 class Conv2d(torch.nn.Conv2d):
-    """A convolution with square kernels. Where it can, oneDNN computes it, several times as fast as
-    MKL: for kernels of 2 to 7 rows and less padding than that it takes its kernel `jit:avx2`, as
-    ONEDNN_VERBOSE=1 shows. By its source (jit_avx2_convolution) the shapes alone then decide the
-    order of a sum.
+    """A convolution with square kernels, computed by oneDNN where that gives equal results: it is
+    several times as fast as MKL.
+
+    For the shapes that `forward` selects, oneDNN should use its implementation `jit:avx2`:
+    ONEDNN_VERBOSE=1 shows which it uses. By its source (jit_avx2_convolution), the order of a sum
+    then depends on the shapes alone.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        assert isinstance(self.padding, tuple)  # torch has names for some, too
-        (kernel, _), (padding, _) = self.kernel_size, self.padding
-        if not (2 <= kernel <= 7 and padding < kernel):
+        assert isinstance(self.padding, tuple)  # torch also accepts names, such as "same"
+        (kernel, _), (padding, _), (stride, _) = self.kernel_size, self.padding, self.stride
+        rows = (min(x.shape[2:]) + 2 * padding - kernel) // stride + 1
+        if not (2 <= kernel <= 7 and padding <= min(3, rows)):
             return super().forward(x)
         return torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups

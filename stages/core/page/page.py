@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 
 
 def picture(pixels: np.ndarray) -> Picture:
-    """Pixels (uint8) as a PNG; grey ones, height × width, with 64 greys, black and white among them."""
+    """Pixels (uint8) as a PNG; grey ones, height × width, in 64 greys from black to white."""
     if pixels.ndim == 2:
         levels = pixels // (256 // GREYS)
         pixels = (levels.astype(int) * 255 // (GREYS - 1)).astype(np.uint8)

@@ -11,29 +11,29 @@ from stages.core.base.errors import InputError
 from stages.core.parallel.threads import Item, Result, in_order, in_threads
 
 if TYPE_CHECKING:
-    from distributed import Client  # of an extra, imported when needed
+    from distributed import Client  # optional, so imported only when needed
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"  # the environment variable that names a cluster to Dask
 
 
 def digest_of_code() -> str:
-    """Of every module of `stages` as it is on the disk now."""
+    """The sha256 of all modules of `stages`, as they are on disk now."""
     modules = sorted(Path(__file__).parents[2].rglob("*.py"))
     return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
 
 
-CODE = digest_of_code()  # a worker keeps what it imported, also when the files change
+CODE = digest_of_code()  # at import: a worker keeps what it imported when files change
 
 
 def project() -> tuple[str, str]:
-    """The folder in which this process runs, and the code that it has."""
+    """The folder in which this process runs, and the digest of its code."""
     return str(Path.cwd()), CODE
 
 
 def connect(address: str) -> "Client":
-    """A client of the scheduler at that address ("tcp://host:port").
+    """A client of the Dask scheduler at `address` ("tcp://host:port").
 
-    Raises InputError when there is none, or when a worker has another folder or other code.
+    Raises InputError if none answers, or if a worker runs in another folder or with other code.
     """
     if find_spec("distributed") is None:
         raise InputError("a cluster needs the package distributed: see tests/requirements.txt")
@@ -43,11 +43,11 @@ def connect(address: str) -> "Client":
         client = Client(address, timeout="20s")
     except (OSError, ValueError) as error:
         raise InputError(f"no Dask scheduler answers at {address}: {error}") from None
-    places = client.run(project, on_error="return").values()  # an error where it lacks `stages`
+    places = client.run(project, on_error="return").values()  # an exception where it lacks `stages`
     if any(place != project() for place in places):
         client.close()
         raise InputError(
-            f"a Dask worker at {address} has another folder or other code; start all of them anew "
+            f"a Dask worker of {address} has another folder or other code; restart all workers "
             f"in {Path.cwd()}: python -m dask worker {address}"
         )
     return client
@@ -56,8 +56,9 @@ def connect(address: str) -> "Client":
 def spread(
     function: Callable[[Item], Result], items: Iterable[Item]
 ) -> Generator[Result, None, None]:
-    """The function's results for the items, in order: by the workers of the cluster that the
-    environment names, or else by threads. What a worker leaves when it dies, another does again."""
+    """The function's results for the items, in order. They are computed by the cluster that the
+    environment variable `ADDRESS` names, or else by threads. A dead worker's items are redone by
+    another."""
     if ADDRESS not in os.environ:
         yield from in_threads(function, items)
         return

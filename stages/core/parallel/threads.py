@@ -1,4 +1,4 @@
-"""Work spread over threads, with results in the order of the items."""
+"""Mapping a function over items in parallel, with results in the order of the items."""
 
 import os
 from collections import deque
@@ -13,8 +13,8 @@ Result = TypeVar("Result")
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], executor: Executor, ahead: int
 ) -> Iterator[Result]:
-    """The function's results for the items. At most `ahead` items wait for their turn, so that
-    memory does not grow with their number; when no more results are wanted, they are dropped."""
+    """The function's results for the items, in order. At most `ahead` calls are pending, so memory
+    does not grow with the number of items. They are cancelled when the caller stops early."""
     pending: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -29,8 +29,8 @@ def in_order(
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`in_order`, in a thread for each core. One alone computes a result, so that their number
-    changes no byte."""
+    """`in_order`, with one thread per core. Each result is computed by a single thread, so the
+    number of threads changes no byte."""
     num_threads = os.cpu_count() or 1
     with ThreadPoolExecutor(num_threads) as threads:
         yield from in_order(function, items, threads, ahead=num_threads)

@@ -3,7 +3,7 @@ for (const place of document.querySelectorAll("[data-grid]")) {
   grid.tiles.forEach((packed, which) => {
     if (packed === null) return;
     const what = which === 2 ? "difference" : data.names[which];
-    const canvas = pictured(`${grid.name} of ${grid.file}, ${what}`);
+    const canvas = pictured(`${grid.name} in ${grid.file}, ${what}`);
     canvas.className = "weights crisp";
     const largest = which === 2 ? grid.largest_difference : grid.largest;
     const { shape, values } = unpack(packed, Float32Array);

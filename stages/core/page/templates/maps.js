@@ -62,7 +62,8 @@ function drawScale(place, largest, colour, unit) {
   canvas.setAttribute("aria-hidden", "true");
   const steps = Float32Array.from({ length: 129 }, (_, i) => from + (i / 128) * (1 - from));
   paint(canvas, steps, 1, 129, 1, colour);
-  place.replaceChildren(number(from * largest), canvas, `${from ? "+" : ""}${number(largest)} ${unit}`);
+  const to = `${from ? "+" : ""}${number(largest)} ${unit}`;
+  place.replaceChildren(number(from * largest), canvas, to);
 }
 
 /** With a true minus sign, and as many places as it takes to tell small numbers apart. */

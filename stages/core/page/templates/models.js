@@ -1,5 +1,5 @@
-// The models: what each layer makes of a digit. Feature maps, channels × height × width, are the one
-// form of everything that passes between layers: what a linear layer gives is units × 1 × 1.
+// The models: what each layer makes of a digit. Everything that passes between layers has one form,
+// feature maps, channels × height × width: what a linear layer gives is units × 1 × 1.
 
 const SIDE = 28; // of a digit, pixels
 
@@ -104,7 +104,7 @@ const RUN = {
   linear,
 };
 
-/** What a model makes of pixels from 0 to 255: the maps that each layer in turn sees, and the logits. */
+/** What a model makes of pixels from 0 to 255: the maps that each layer sees, and the logits. */
 function forward(model, pixels) {
   const values = Float64Array.from(pixels, (pixel) => Math.fround(pixel / 255));
   const maps = [{ channels: 1, height: SIDE, width: SIDE, values }];

@@ -58,7 +58,7 @@ function asInMnist(ink, side) {
   return digit;
 }
 
-/** For each of `count` stretches of `length` from `start` on: the pixels it covers, by what share. */
+/** For each of `count` stretches of `length` from `start` on: the pixels it covers, and how far. */
 function shares(start, length, count) {
   return Array.from({ length: count }, (_, i) => {
     const [from, to] = [start + i * length, start + (i + 1) * length];
@@ -88,7 +88,9 @@ const answers = Object.fromEntries(
     const list = element("ol", { className: "bars" }, ...bars.map((bar) => bar.item));
     list.setAttribute("aria-label", `${titleOf(model)}: probability of each digit`);
     const heading = element("h3", { textContent: titleOf(model) });
-    $("answers").append(element("div", { id: `answer-${model}` }, heading, answer, list));
+    const why = element("a", { href: `#why-${model}`, textContent: "Why?" });
+    why.setAttribute("aria-label", `Why? The layers of ${titleOf(model)}`);
+    $("answers").append(element("div", { id: `answer-${model}` }, heading, answer, list, why));
     return [model, { answer, bars }];
   }),
 );
@@ -108,17 +110,17 @@ function showAnswer(model, logits) {
 
 // ---- Why: what the layers of a model make of the digit, block by block.
 
-/** A list of tiles, a picture or a bar with lines of text below each. */
+/** A list of tiles, a picture or a bar with two lines of text below each. */
 function makeTiles(place, pictures) {
   const tiles = pictures.map((picture) => {
-    const text = element("span");
-    return { picture, text, item: element("li", {}, picture, text) };
+    const lines = [element("b"), element("span")];
+    return { picture, lines, item: element("li", {}, picture, element("span", {}, ...lines)) };
   });
   place.replaceChildren(...tiles.map((tile) => tile.item));
   return tiles;
 }
 
-/** The terms that a layer adds up to the logit of a digit, one for each of the maps that it sees. */
+/** The terms that a layer adds up to the logit of a digit, one for each map that it sees. */
 function terms({ channels, values }, weight, digit) {
   const size = values.length / channels;
   return Array.from({ length: channels }, (_, i) => {
@@ -130,20 +132,19 @@ function terms({ channels, values }, weight, digit) {
   });
 }
 
-/** Two lines below a tile. */
-function caption({ text }, first, second) {
-  const lines = [element("b", { textContent: first })];
-  if (second) lines.push(element("br"), second);
-  text.replaceChildren(...lines);
+/** Write below a tile; what is there already stays, so that the browser has less to lay out. */
+function caption({ lines }, ...texts) {
+  texts.forEach((text, i) => {
+    if (lines[i].textContent !== text) lines[i].textContent = text;
+  });
 }
 
 const words = (layers) => layers.map((layer) => data.words[layer.kind]).join(", then ");
-const shapeOf = ({ channels, height, width }) => [channels, height, width].join(" × ");
 
 /** Whether nothing that a block gives is below zero: no layer after a ReLU changes that. */
 const isPositive = ({ after }) => after.some((layer) => layer.kind === "relu");
 
-/** The numbers of the `MOST` maps with the largest activations, largest first; or of all, in order. */
+/** The numbers of all maps; or, of more than `MOST`, those of the most active, largest first. */
 function mostActive({ channels, values }) {
   const numbers = Array.from({ length: channels }, (_, i) => i);
   if (channels <= MOST) return numbers;
@@ -152,20 +153,22 @@ function mostActive({ channels, values }) {
   return numbers.sort((a, b) => peaks[b] - peaks[a] || a - b).slice(0, MOST);
 }
 
-const adding = (next) => (next ? " Below each is what it adds to the logit." : "");
+const seenAs = ({ before }) => `the digit${before.length ? ` after ${words(before)}` : ""}`;
+const adding = (next, what) => (next ? ` Below each ${what} is what it adds to the logit.` : "");
 const shownOf = (count, what) =>
-  count > MOST ? ` Of ${count} ${what}, the ${MOST} with the largest activations are shown.` : "";
+  count > MOST ? ` Of the ${count} ${what}, the ${MOST} most active are shown.` : "";
 const alsoDropout = ({ after }) =>
   after.some((layer) => layer.kind === "dropout") ? " Dropout only acts while a model learns." : "";
 
 /** A linear layer that sees the picture and gives the logits: weight × pixel, for each digit. */
-function explainProducts({ layer, before }, place) {
-  const pixel = before.length ? "input" : "pixel";
+function explainProducts(block, place) {
+  const { layer } = block;
+  const pixel = block.before.length ? "input" : "pixel";
   place.say(
     `weight × ${pixel}`,
-    `Each picture is the digit, ${pixel} by ${pixel}, times the weights of one logit: red where ink ` +
-      "speaks for that logit's digit, blue where it speaks against it. What is in the picture adds " +
-      "up, with a bias, to the logit.",
+    `Each picture is ${seenAs(block)}, times the weights of one logit: red where it speaks for ` +
+      "that logit's digit, blue where it speaks against it. The sum of a picture and a bias is " +
+      "the logit.",
   );
   const tiles = makeTiles(
     place.list("ten"),
@@ -196,7 +199,7 @@ function captionUnits(tiles, order, block, gives, explained) {
   tiles.forEach((tile, i) => {
     const activation = gives.values[order[i]];
     const isSilent = isPositive(block) && activation === 0;
-    const adds = parts && `adds ${signed(parts[order[i]])}`;
+    const adds = parts ? `adds ${signed(parts[order[i]])}` : "";
     caption(tile, `unit ${order[i]}: ${fixed(activation)}`, isSilent ? "silent" : adds);
     tile.item.classList.toggle("quiet", isSilent);
   });
@@ -214,8 +217,8 @@ function explainUnits(block, place) {
   const pixel = block.before.length ? "input" : "pixel";
   place.say(
     `${units} hidden units`,
-    `Each picture shows the weights of one unit. Its activation is the sum of weight × ${pixel} and ` +
-      `a bias${activationOf(block)}.${adding(block.next)}${alsoDropout(block)}` +
+    `Each picture shows the weights of one unit. Its activation is the sum of weight × ${pixel} ` +
+      `and a bias${activationOf(block)}.${adding(block.next, "unit")}${alsoDropout(block)}` +
       shownOf(units, "units"),
   );
   const largest = largestOf(weight.values);
@@ -239,11 +242,13 @@ function explainUnits(block, place) {
 
 /** A hidden linear layer further on: the activation of each unit as a bar. */
 function explainActivations(block, place) {
-  const { units } = block.layer;
+  const { layer } = block;
+  const { units } = layer;
   place.say(
     `${units} hidden units`,
-    "Each unit weighs everything that the layers before it found. Its activation is that sum and a " +
-      `bias${activationOf(block)}.${adding(block.next)}${alsoDropout(block)}` +
+    `Each unit weighs all ${layer.weight.shape[1]} outputs of the layer before. Its activation ` +
+      `is the sum of weight × input and a bias${activationOf(block)}.` +
+      `${adding(block.next, "unit")}${alsoDropout(block)}` +
       shownOf(units, "units"),
   );
   const count = Math.min(units, MOST);
@@ -255,10 +260,11 @@ function explainActivations(block, place) {
   );
   return (seen, logits, explained, gives) => {
     const order = mostActive(gives);
-    const largest = largestOf(gives.values) || 1;
+    const largest = largestOf(gives.values);
+    place.scale.textContent = `longest bar: ${number(largest)}`;
     bars.forEach((bar, i) => {
       const activation = gives.values[order[i]];
-      bar.style.setProperty("--share", Math.abs(activation) / largest);
+      bar.style.setProperty("--share", largest && Math.abs(activation) / largest);
       bar.classList.toggle("negative", activation < 0);
     });
     captionUnits(tiles, order, block, gives, explained);
@@ -268,17 +274,17 @@ function explainActivations(block, place) {
 /** A convolution: its feature maps, after the layers that follow it. */
 function explainMaps(block, place) {
   const { layer, after, next } = block;
-  const kernel = (block.isFirst ? layer.weight.shape.slice(2) : layer.weight.shape.slice(1)).join(" × ");
-  const over = block.isFirst ? "the picture" : "all the maps above at once";
-  const left = after.length ? `This is what is left after ${words(after)}` : "This is what it finds";
+  const kernel = layer.weight.shape.slice(block.isFirst ? 2 : 1).join(" × ");
+  const over = block.isFirst ? seenAs(block) : "all the maps above at once";
+  const left = `This is what ${after.length ? `is left after ${words(after)}` : "it finds"}`;
   const weighs = next ? " The last layer weighs every place of every map." : "";
   place.say(
     `${layer.channels} feature maps`,
     `Each of ${layer.channels} kernels, ${kernel}, slides over ${over}. ${left}.${weighs}` +
-      `${adding(next)}${shownOf(layer.channels, "maps")}`,
+      `${adding(next, "map")}${shownOf(layer.channels, "maps")}`,
   );
   const count = Math.min(layer.channels, MOST);
-  const tiles = makeTiles(place.list("maps"), Array.from({ length: count }, () => pictured("")));
+  const tiles = makeTiles(place.list(), Array.from({ length: count }, () => pictured("")));
   const colour = isPositive(block) ? grey : diverging;
   return (seen, logits, explained, gives) => {
     const { height, width, values } = gives;
@@ -292,7 +298,7 @@ function explainMaps(block, place) {
       const pixels = values.subarray(map * size, (map + 1) * size);
       paint(tile.picture, pixels, height, width, largest, colour);
       tile.picture.setAttribute("aria-label", `${layer.name}, feature map ${map}`);
-      caption(tile, `map ${map}`, parts && `adds ${signed(parts[map])}`);
+      caption(tile, `map ${map}`, parts ? `adds ${signed(parts[map])}` : "");
     });
   };
 }
@@ -316,7 +322,7 @@ function explainer({ layer, isFirst, isLast }) {
   return isLast ? explainSum : explainActivations;
 }
 
-/** A part of the page for a block: a heading, a text, a scale and a list of tiles, as it needs them. */
+/** A part of the page for a block: a heading, a text, a scale and a list of tiles, as needed. */
 function placeOf(block, section) {
   const scale = element("div", { className: "scale" });
   const place = element("div", { className: "block" });
@@ -330,7 +336,8 @@ function placeOf(block, section) {
         ...(i ? [" → "] : []),
         element("code", { textContent: name }),
       ]);
-      place.append(element("h5", {}, ...codes, `: ${what}`), element("p", { textContent: text }), scale);
+      const heading = element("h5", {}, ...codes, `: ${what}`);
+      place.append(heading, element("p", { textContent: text }), scale);
     },
     list(kind = "") {
       const list = element("ul", { className: `tiles ${kind}` });
@@ -375,9 +382,10 @@ function answer() {
     showAnswer(model, blank ? null : result.logits);
     const digit = best(result.logits);
     explain[model](result, $("explained").value === "" ? digit : Number($("explained").value));
-    said.push(`${titleOf(model)} ${digit}`);
+    said.push([titleOf(model), digit]);
   }
-  const all = `${LIVE.length > 1 ? "They say" : "It says"}: ${said.join(", ")}.`;
+  const together = said.map((pair) => pair.join(" ")).join(", ");
+  const all = said.length > 1 ? `They say: ${together}.` : `It says ${said[0][1]}.`;
   const article = data.digits.labels[picked] === 8 ? "an" : "a";
   const label =
     picked === null ? "" : `Test digit ${picked}, ${article} ${data.digits.labels[picked]}. `;
@@ -427,7 +435,9 @@ function stroke(from, to) {
 function readInk() {
   scheduled = false;
   if (picked !== null) return; // another digit was picked since
-  const reds = ink.getImageData(0, 0, PAD, PAD).data.filter((_, i) => i % 4 === 0);
+  const { data: colours } = ink.getImageData(0, 0, PAD, PAD);
+  const reds = new Uint8Array(PAD * PAD);
+  for (let i = 0; i < reds.length; i++) reds[i] = colours[4 * i];
   current = asInMnist(reds, PAD) ?? BLANK;
   answer();
 }
@@ -545,8 +555,8 @@ function watch(model) {
   const one = first.kind === "conv" ? "kernel" : isLast ? "digit" : "unit";
   const pictures = Array.from({ length: shown }, (_, i) => pictured(`Weights of ${one} ${i}`));
   watchTiles = makeTiles($("watch-tiles"), pictures);
-  watchTiles.forEach(({ text }, i) => {
-    text.textContent = i;
+  watchTiles.forEach(({ lines }, i) => {
+    lines[1].textContent = i;
   });
   const some = shown < units ? `, the first ${shown} of ${units}` : "";
   $("watch-shown").replaceChildren(
