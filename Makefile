@@ -1,8 +1,8 @@
 # make repro    set everything up and run what changed of the pipeline; with JOBS=2, two stages at a
 #               time; with SCHEDULER=tcp://HOST:PORT, on a Dask cluster
 # make test     set everything up and run the tests: some minutes
-# make test-all run the rest of the tests, which is slow: other processors, all kinds of remotes,
-#               every fault, kills in every stage; about an hour
+# make test-all run the rest of the tests, which takes long: other processors, all kinds of remotes,
+#               all faults, kills in every stage
 # make verify   reproduce what is committed from its sources, and compare with dvc.lock
 # make check    look for files in DVC's cache, and outputs, that are not what DVC takes them for
 # make bench    measure against the lesson as one script, side by side
