@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from common.graph import outputs
+from common.graph import files_below, outputs
 from common.project import ENVIRONMENT, LOCK, execute
 
 PATIENCE = 30 * 60  # seconds
@@ -50,6 +50,16 @@ def assert_as_committed(project: Path, pipeline: Path) -> None:
     assert (project / "dvc.lock").read_bytes() == LOCK
     assert outputs(project) == outputs(pipeline)
     assert not list(project.rglob("*.partial"))
+
+
+def assert_made(project: Path, pipeline: Path, stage: str, **environment: str) -> None:
+    """The stage runs, and there is no artifact but right ones."""
+    result = execute(project, "dvc", "repro", "--single-item", stage, **environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    made = files_below(project / "artifacts")
+    assert len(made) >= 3
+    for path in made:
+        assert path.read_bytes() == (pipeline / path.relative_to(project)).read_bytes()
 
 
 def below(process: subprocess.Popen, word: str) -> list[psutil.Process]:

@@ -13,22 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from common.graph import files_below
-from common.processes import PARTIAL, assert_as_committed, kill, start, stopped_at
+from common.processes import PARTIAL, assert_as_committed, assert_made, kill, start, stopped_at
 from common.project import CHECK, ENVIRONMENT, ROOT, copy_pipeline, copy_with, execute
 from common.remotes import Remote, follow, give, needs_sshd, recipe, serving, sshd
 
 MODEL = "artifacts/models/cnn.safetensors"
-
-
-def assert_made(project: Path, pipeline: Path, stage: str, **environment: str) -> None:
-    """The stage runs, and there is no artifact but right ones."""
-    result = execute(project, "dvc", "repro", "--single-item", stage, **environment)
-    assert result.returncode == 0, result.stdout + result.stderr
-    made = files_below(project / "artifacts")
-    assert len(made) >= 3
-    for path in made:
-        assert path.read_bytes() == (pipeline / path.relative_to(project)).read_bytes()
 
 
 @pytest.mark.fault("no space left in the middle of training, or drawing figures")

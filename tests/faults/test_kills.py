@@ -12,11 +12,12 @@ from common.processes import (
     PARTIAL,
     PATIENCE,
     assert_as_committed,
+    assert_made,
     below,
     start,
     stopped_at,
 )
-from common.project import ENVIRONMENT, REPRO, execute
+from common.project import ENVIRONMENT, REPRO, copy_with
 
 
 @pytest.mark.slow
@@ -39,16 +40,16 @@ def test_killed_in_every_stage(emptied, pipeline, tmp_path):
 
 
 @pytest.mark.fault("SIGKILL to a stage while it writes")
-def test_a_stage_alone_is_killed(emptied, pipeline, tmp_path):
+def test_a_stage_alone_is_killed(pipeline, tmp_path):
     """SIGKILL to the stage but not to dvc, over its fourth file."""
-    execute(emptied, "dvc", "repro", "prepare_photo").check_returncode()
+    project = copy_with(pipeline, tmp_path / "project", "data/alexnet", "data/photo.png")
     with stopped_at("os.rename", PARTIAL, tmp_path / "stops", nth=4) as stops:
-        process = start(emptied, "alexnet_maps", **stops.environment)
+        process = start(project, "--single-item", "alexnet_maps", **stops.environment)
         stage = stops.next(process)
         stage.kill()
         assert process.wait() != 0
-    assert len(list(emptied.glob("artifacts/alexnet/*.partial"))) == 1
-    assert_as_committed(emptied, pipeline)
+    assert len(list(project.glob("artifacts/alexnet/*.partial"))) == 1
+    assert_made(project, pipeline, "alexnet_maps")
 
 
 @pytest.mark.slow

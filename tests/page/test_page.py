@@ -417,6 +417,7 @@ VIOLATION = """new Promise(resolve => {
 def test_the_page_lets_nothing_through(browser, path, act, directive):
     """Its policy, and not only its good will, keeps requests and other scripts from it."""
     with browser.new_context() as context:
+        context.set_default_timeout(PATIENCE * 1000)
         page = context.new_page()
         page.goto(path.as_uri())
         found = page.evaluate(VIOLATION % (act, PATIENCE * 1000))

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from contextlib import suppress
 from subprocess import DEVNULL
 
 import psutil
@@ -33,7 +34,8 @@ def workers(folder):
 
 
 def is_over(status):
-    return "Success" in status and "Queued" not in status and "Running" not in status
+    begun = "Success" in status or "Failed" in status
+    return begun and "Queued" not in status and "Running" not in status
 
 
 @pytest.fixture
@@ -50,7 +52,8 @@ def swept(project):
         until(lambda: is_over(execute(project, "dvc", "queue", "status").stdout))
     finally:
         for process in workers(project):
-            process.kill()  # DVC's workers may miss the word that they can end
+            with suppress(psutil.NoSuchProcess):
+                process.kill()  # DVC's workers may miss the word that they can end
     return project
 
 

@@ -28,8 +28,8 @@ def watch():
 
     def hook(event, arguments):
         nonlocal left
-        if left and event == act and isinstance(arguments[0], str | os.PathLike):
-            left -= bool(path.search(os.fspath(arguments[0])))
+        if left and event == act and isinstance(arguments[0], str | bytes | os.PathLike):
+            left -= bool(path.search(os.fsdecode(arguments[0])))
             if not left:
                 stop(marker)
 
