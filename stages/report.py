@@ -4,6 +4,7 @@ table of all learning curves, which `dvc plots` draws."""
 import csv
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.files import new_file, write_csv
-from stages.core.base.params import read_params
+from stages.core.base.params import Name, read_params
 from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
 from stages.core.drawing.tiles import tiled
@@ -215,7 +216,10 @@ def main(
     table_of_curves: Path,
 ) -> None:
     choices = {name: read_params(name, object) for name in CHOICES}
-    about = read_params("models", dict)
+    about = read_params("models", dict[Name, dict])
+    for path in sorted(models.iterdir()):
+        if path.stem not in about:
+            print(f"{path} is left over: `make check` removes what no stage makes", file=sys.stderr)
     titles = {name: about[name]["title"] for name in about}
     trained = {name: load_model(models / f"{name}.safetensors") for name in about}
     curve_of = {name: read_curve(curves / f"{name}.csv") for name in about}

@@ -9,7 +9,7 @@ restores what was wrong; leftover outputs stay in the cache. It does nothing whi
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stages.core.base.command import Parser
@@ -100,6 +100,8 @@ def remove_wrong(repo: Repo) -> tuple[list[Path], list[Path]]:
     leftovers = [*left_over(repo, cache)]
     for path in leftovers:
         repo.fs.remove(str(path), recursive=True)
+        with suppress(OSError):  # a model's folder of figures, once it is empty
+            path.parent.rmdir()
     return wrong, leftovers
 
 

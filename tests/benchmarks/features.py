@@ -20,9 +20,9 @@ from PIL import Image
 
 from benchmarks.side_by_side import medians, output, print_table
 from common import parameters, paths
+from common.graph import commands
 from common.processes import dask_process
 from common.project import ROOT
-from common.stages import commands
 
 ROUNDS = 3
 DIGITS = (2_500, 10_000, 70_000)

@@ -14,9 +14,9 @@ from stages.core.base.command import run
 
 from benchmarks.side_by_side import medians, output, print_table
 from common import parameters
+from common.graph import commands
 from common.parameters import of_model
 from common.project import ROOT
-from common.stages import commands
 
 ROUNDS = 3
 COUNTS = (2_000, 6_000, 20_000, 59_500)

@@ -20,7 +20,7 @@ from stages.core.drawing.grids import Grid, draw_grids, percentile_limits
 
 from benchmarks.side_by_side import medians, print_table, seconds
 from common import paths
-from common.stages import commands
+from common.graph import commands
 
 ROUNDS = 9
 IMPORTS = "import numpy, matplotlib.figure"

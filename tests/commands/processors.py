@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from dvc.repo import Repo
 
-from common.graph import commands, downloads, outputs, outs
+from common.graph import commands, downloads, made_here, outputs, outs
 from common.project import ROOT
 
 
@@ -51,7 +51,8 @@ def run(processor: Processor, project: Path, params: str, folder: Path) -> Path:
     for source in outs(*downloads()):
         (folder / source).symlink_to(project / source)
     threads = {f"{library}_NUM_THREADS": str(processor.threads) for library in ("OMP", "MKL")}
-    for _, *arguments in commands():
+    for name in made_here():
+        _, *arguments = commands()[name]
         command = [*processor.prefix, sys.executable, *arguments]
         result = subprocess.run(
             command, cwd=folder, env=os.environ | threads, capture_output=True, text=True
@@ -100,7 +101,7 @@ def main() -> None:
         different |= bool(counts)
         details = "".join(f"; {file}: {count:,}" for file, count in counts.items())
         print(
-            f"| {name} | {processor.threads} | {len(commands())} | {len(files)} "
+            f"| {name} | {processor.threads} | {len(made_here())} | {len(files)} "
             f"| {sum(counts.values()):,}{details} |"
         )
     sys.exit(different)

@@ -20,10 +20,8 @@ def graph() -> networkx.DiGraph:
 @cache
 def stages() -> dict[str, Stage]:
     """All of them by their addresses, each after those whose outputs it reads."""
-    order = networkx.lexicographical_topological_sort(
-        graph().reverse(), lambda stage: stage.addressing
-    )
-    return {stage.addressing: stage for stage in order}
+    order = networkx.lexicographical_topological_sort(graph().reverse(), lambda stage: stage.name)
+    return {stage.name: stage for stage in order}
 
 
 def made_here() -> dict[str, Stage]:
@@ -35,20 +33,17 @@ def downloads() -> dict[str, Stage]:
     return {name: stage for name, stage in stages().items() if "download" in name}
 
 
-def command(address: str) -> list[str]:
-    return shlex.split(stages()[address].cmd, comments=True)
-
-
-def commands() -> list[list[str]]:
-    """Those of all but the downloads, in an order in which they can run."""
-    return [command(address) for address in made_here()]
+@cache
+def commands() -> dict[str, list[str]]:
+    """The words of each stage's command."""
+    return {name: shlex.split(stage.cmd, comments=True) for name, stage in stages().items()}
 
 
 def downstream(*addresses: str) -> set[str]:
     """These stages, and all that read what they make, or what is made of that."""
     found = set(addresses)
     for address in addresses:
-        found |= {stage.addressing for stage in networkx.ancestors(graph(), stages()[address])}
+        found |= {stage.name for stage in networkx.ancestors(graph(), stages()[address])}
     return found
 
 

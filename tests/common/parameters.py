@@ -8,6 +8,7 @@ import yaml
 from common.project import ROOT
 
 SNAPSHOTS = "train.snapshots"
+UNITS = "models.mlp.layers.layer1.units"  # hidden units
 
 
 def section(model: str) -> str:
@@ -51,3 +52,9 @@ def change(folder: Path, name: str, **values: Any) -> None:
 
 def change_model(folder: Path, model: str, **values: Any) -> None:
     change(folder, section(model), **values)
+
+
+def change_units(folder: Path, count: int) -> None:
+    """Give the MLP another number of hidden units."""
+    section, _, key = UNITS.rpartition(".")
+    change(folder, section, **{key: count})

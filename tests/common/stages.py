@@ -1,21 +1,12 @@
 """Stages that run in the process of the test."""
 
-import shlex
 import sys
-from functools import cache
 from importlib import import_module
 from unittest.mock import patch
 
 from stages.core.base.command import run
 
-from common.graph import graph
-
-
-@cache
-def commands() -> dict[str, list[str]]:
-    """The words of each stage's command by its name, which unlike its address is the same whatever
-    the current folder is."""
-    return {stage.name: shlex.split(stage.cmd, comments=True) for stage in graph()}
+from common.graph import commands
 
 
 def run_stage(name: str) -> None:

@@ -139,10 +139,10 @@ def test_a_corrupted_file_in_the_cache_is_found(project, pipeline):
         f"removed: .dvc/cache/files/md5/{digest[:2]}/{digest[2:]}",
         f"removed: {MODEL}",
     ]
-    assert "`dvc repro` or `dvc pull` brings it back" in result.stderr
+    assert "`dvc repro` or `dvc pull` brings them back" in result.stderr
     assert_as_committed(project, pipeline)
     result = execute(project, *CHECK)
-    assert result.stdout == "Everything has the digest that it should have.\n"
+    assert result.stdout == "Every file has the right digest.\n"
 
 
 @pytest.mark.slow
@@ -198,7 +198,7 @@ def test_the_remote_is_gone_half_way_through_a_push(pipeline, tmp_path):
 
 ON_A_SMALL_DISK = """
 mount -t tmpfs -o size=2m tmpfs "$1" && cp -r stages params.yaml "$1" && cd "$1" && mkdir data &&
-ln -s "$2" data/mnist && exec "$3" -m stages.split_digits
+ln -s "$2" data/mnist && exec "$3" -m stages.split_digits data/mnist data/digits.safetensors
 """
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from common.graph import downstream, outputs
-from common.parameters import change, change_model, section
+from common.parameters import UNITS, change, change_units
 from common.processes import PARTIAL, PATIENCE, below, dask_process, stopped_at, until
 from common.project import ENVIRONMENT, LOCK, REPRO, execute
 
@@ -114,12 +114,12 @@ def test_a_worker_that_dies_over_its_images_loses_none(images, tmp_path):
 
 
 def test_a_stage_that_fails_stops_what_depends_on_it_alone(project):
-    change_model(project, "mlp", num_hidden=0)
+    change_units(project, 0)
     change(project, "photo", size=127)
     with cluster(project, 2) as (address, _):
         result = execute(project, *ON, address)
     assert result.returncode == 1
-    problem = f"error: params.yaml: {section('mlp')}.num_hidden is 0; it should be greater than"
+    problem = f"error: params.yaml: {UNITS} is 0; it should be greater than"
     assert problem in result.stderr and "train@mlp failed:\n" in result.stderr
     bad, all_of_them = downstream("train@mlp"), downstream("train@mlp", "prepare_photo")
     last = f"error: {len(bad)} of {len(all_of_them)} stages have no new outputs\n"
@@ -141,8 +141,14 @@ def test_a_worker_elsewhere_or_with_other_code_is_refused(project, tmp_path):
             f"error: a Dask worker at {address} {advice}python -m dask worker {address}\n"
         )
     with cluster(project, 1) as (address, _):
-        code = "from distributed import Client; from stages.core.parallel.cluster import project; import sys"
-        execute(project, "python", "-c", f"{code}; Client(sys.argv[1]).run(project)", address)
+        code = "from stages.core.parallel.cluster import project; from distributed import Client"
+        execute(
+            project,
+            "python",
+            "-c",
+            f"{code}; import sys; Client(sys.argv[1]).run(project)",
+            address,
+        )
         next((project / "stages").rglob("idx.py")).open("a").write("# changed\n")
         result = execute(project, *ON, address)
         assert result.returncode == 1 and advice in result.stderr
@@ -159,7 +165,7 @@ def test_no_scheduler_is_one_line(project):
 
 def test_without_the_extra_it_says_what_to_install(project):
     (project / "dvc.lock").unlink()
-    hidden = "import sys; sys.modules['distributed'] = None; from stages.core import repro"
+    hidden = "import sys; sys.modules['distributed'] = None; from stages.tools import repro"
     code = f"{hidden}; sys.argv = ['repro', '--scheduler', 'tcp://127.0.0.1:9']; repro.main()"
     result = execute(project, sys.executable, "-c", code)
     assert result.returncode == 1

@@ -6,7 +6,7 @@ from collections import defaultdict
 import pytest
 
 from common.graph import downstream
-from common.parameters import change_model, of_model, section
+from common.parameters import UNITS, change_model, change_units, section, value
 from common.project import execute, ran
 
 
@@ -26,14 +26,14 @@ def git(project, *command):
 
 def test_a_walk_through_changes(project, tmp_path):
     before = {model: metrics(project, model) for model in ("mlp", "cnn", "logistic")}
-    change_model(project, "mlp", num_hidden=20)
+    change_units(project, 20)
     change_model(project, "cnn", epochs=1)
     assert ran(execute(project, "dvc", "repro")) == downstream("train@mlp", "train@cnn")
     after = {model: metrics(project, model) for model in before}
 
     assert as_json(project, "params", "diff") == {
         "params.yaml": {
-            f"{section('mlp')}.num_hidden": {"old": 30, "new": 20, "diff": -10},
+            UNITS: {"old": 30, "new": 20, "diff": -10},
             f"{section('cnn')}.epochs": {"old": 3, "new": 1, "diff": -2},
         }
     }
@@ -69,7 +69,7 @@ def test_a_walk_through_changes(project, tmp_path):
     execute(project, "dvc", "checkout").check_returncode()
     assert {model: metrics(project, model) for model in before} == after
 
-    tried = ("dvc", "exp", "run", "-n", "tried", "-S", f"{section('mlp')}.num_hidden=25")
+    tried = ("dvc", "exp", "run", "-n", "tried", "-S", f"{UNITS}=25")
     execute(project, *tried).check_returncode()
     result = metrics(project, "mlp")
     assert result["num_parameters"] == 795 * 25 + 10
@@ -79,7 +79,7 @@ def test_a_walk_through_changes(project, tmp_path):
     [[experiment]] = [found["revs"] for found in commit["experiments"]]
     assert experiment["name"] == "tried"
     data = experiment["data"]
-    assert of_model(data["params"]["params.yaml"]["data"], "mlp")["num_hidden"] == 25
+    assert value(data["params"]["params.yaml"]["data"], UNITS) == 25
     assert data["metrics"]["artifacts/metrics/mlp.json"]["data"] == result
     assert metrics(project, "mlp") == after["mlp"]
     execute(project, "dvc", "exp", "apply", "tried").check_returncode()

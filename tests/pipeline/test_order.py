@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from common.graph import downstream, made_here, outputs
-from common.parameters import change, change_model, section
+from common.parameters import UNITS, change, change_units
 from common.processes import assert_as_committed, start
 from common.project import LOCK, REPRO, execute
 
@@ -49,11 +49,11 @@ def test_several_at_a_time(emptied, pipeline):
 
 
 def test_a_stage_that_fails_stops_what_depends_on_it_alone(project):
-    change_model(project, "mlp", num_hidden=0)
+    change_units(project, 0)
     change(project, "photo", size=127)
     result = execute(project, *REPRO)
     assert result.returncode == 1
-    problem = f"error: params.yaml: {section('mlp')}.num_hidden is 0; it should be greater than"
+    problem = f"error: params.yaml: {UNITS} is 0; it should be greater than"
     assert problem in result.stderr and "train@mlp failed:\n" in result.stderr
     for stage in ("learning_curves@mlp", "weight_grid@mlp"):
         left_out = f"{stage} was left out: it reads what train@mlp should have made\n"

@@ -13,12 +13,12 @@ from PIL import Image
 from stages.tools import sweep
 
 from common.graph import downstream, stages
-from common.parameters import of_model, section
+from common.parameters import UNITS, value
 from common.processes import until
 from common.project import ENVIRONMENT, SWEEP, execute
 from common.sweeps import lines
 
-UNITS = f"{section('mlp')}.num_hidden"
+UNITS = UNITS
 
 
 def workers(folder):
@@ -64,7 +64,7 @@ def test_a_sweep_runs_what_it_must_and_its_figure_shows_what_came_out(swept, tmp
     points, trained = [], {}
     for found in commit["experiments"]:
         [result] = found["revs"]
-        hidden = of_model(result["data"]["params"]["params.yaml"]["data"], "mlp")["num_hidden"]
+        hidden = value(result["data"]["params"]["params.yaml"]["data"], UNITS)
         metrics = result["data"]["metrics"]["artifacts/metrics/mlp.json"]["data"]
         assert metrics["num_parameters"] == 795 * hidden + 10
         points.append([hidden, metrics["test_accuracy"]])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from common.graph import outputs
-from common.parameters import change_model
+from common.parameters import change_units
 from common.project import LOCK, copy_pipeline, execute, ran
 from common.remotes import Remote, follow, give, needs_sshd, recipe, s3, serving, sshd, take, webdav
 
@@ -46,7 +46,7 @@ def tried(pipeline, made_once) -> Path:
 
     def make(folder: Path) -> None:
         copy_pipeline(pipeline, folder)
-        change_model(folder, "mlp", num_hidden=12)
+        change_units(folder, 12)
         execute(folder, "dvc", "repro").check_returncode()
 
     return made_once("tried", make)
@@ -61,7 +61,7 @@ def test_what_one_computed_another_need_not(remote, tried, pipeline, tmp_path):
     assert (taker / "dvc.lock").read_bytes() == LOCK
     assert outputs(taker) == outputs(pipeline)
 
-    change_model(taker, "mlp", num_hidden=12)
+    change_units(taker, 12)
     _, repro = recipe("Take", {"URL": url})
     assert ran(follow(taker, repro, **remote.environment)) == set()
     metrics = taker / "artifacts/metrics/mlp.json"

@@ -12,10 +12,9 @@ import yaml
 from stages.core.base.files import new_file
 from stages.core.base.values import flatten
 
-from common.graph import graph
+from common.graph import commands, graph
 from common.parameters import read
 from common.project import ROOT, execute
-from common.stages import commands
 
 STAGES = {stage.name: stage for stage in graph()}
 FIGURES = {

@@ -2,6 +2,7 @@
 is said of models that do not fit."""
 
 from functools import partial
+from itertools import product
 from typing import Literal, get_args, get_origin
 
 from stages.core.numerics.pinned import torch
@@ -119,25 +120,23 @@ def test_every_kind_is_pytorch_s_module(kind):
     check()
 
 
-@tried
-@given(st.integers(1, 12), st.integers(1, 15), st.integers(1, 15))
-def test_max_pooling_is_pytorch_s_with_and_without_gradients(window, height, width):
+@pytest.mark.parametrize("window", range(1, 6))
+def test_max_pooling_is_pytorch_s_with_and_without_gradients(window):
     """Also of equal values, between which the gradient has to choose, and of odd sides."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randint(-2, 3, (2, 3, height, width), generator=generator).float()
-    if window > min(height, width):
-        return
-    expected = F.max_pool2d(x, window)
-    with torch.no_grad():
-        assert torch.equal(MaxPool2d(window)(x), expected)
-    with torch.inference_mode():
-        assert torch.equal(MaxPool2d(window)(x), expected)
-    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    found = MaxPool2d(window)(ours)
-    assert torch.equal(found, expected)
-    found.sum().backward()
-    F.max_pool2d(theirs, window).sum().backward()
-    assert torch.equal(ours.grad, theirs.grad)
+    for height, width in product(range(window, 10), repeat=2):
+        x = torch.randint(-2, 3, (2, 3, height, width), generator=generator).float()
+        expected = F.max_pool2d(x, window)
+        with torch.no_grad():
+            assert torch.equal(MaxPool2d(window)(x), expected)
+        with torch.inference_mode():
+            assert torch.equal(MaxPool2d(window)(x), expected)
+        ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+        found = MaxPool2d(window)(ours)
+        assert torch.equal(found, expected)
+        found.sum().backward()
+        F.max_pool2d(theirs, window).sum().backward()
+        assert torch.equal(ours.grad, theirs.grad)
 
 
 class LogisticRegression(nn.Module):

@@ -59,8 +59,9 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         partial.replace(path)
     except OSError as error:
-        if error.filename and Path(error.filename).is_relative_to(partial):
-            error.filename = path / Path(error.filename).relative_to(partial)
+        failed = Path(error.filename or partial)
+        if failed.is_relative_to(partial):
+            error.filename = path / failed.relative_to(partial)
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

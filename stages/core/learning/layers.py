@@ -34,16 +34,13 @@ class Conv(Params):
         """A kernel of k rows with padding p and stride s turns n rows into
         floor((n + 2p - k) / s) + 1 (Dumoulin and Visin, 2016)."""
         _, height, width = image_shape(shape)
-        padded = min(height, width) + 2 * self.padding
-        if padded < self.kernel:
+        padded = [extent + 2 * self.padding for extent in (height, width)]
+        if min(padded) < self.kernel:
             raise LayerError(
                 f"has a kernel of {self.kernel} × {self.kernel}, but gets {in_words(shape)}, "
-                f"with padding {padded} × {padded}"
+                f"with padding {in_words(padded)}"
             )
-        rows, columns = (
-            (extent + 2 * self.padding - self.kernel) // self.stride + 1
-            for extent in (height, width)
-        )
+        rows, columns = ((extent - self.kernel) // self.stride + 1 for extent in padded)
         return self.channels, rows, columns
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:

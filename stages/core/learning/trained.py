@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import PositiveInt, TypeAdapter
 
 from stages.core.base.errors import InputError
 from stages.core.base.tensors import load_tensors, open_tensors, save_tensors
 from stages.core.learning.layers import Layers, Shape, shapes
 
 LAYERS = TypeAdapter(Layers)
+SHAPE = TypeAdapter(tuple[PositiveInt, ...])
 
 
 class TrainedModel(NamedTuple):
@@ -55,7 +56,7 @@ def load_model(path: Path) -> TrainedModel:
     try:
         about = json.loads(metadata["model"])
         layers = LAYERS.validate_python(about["layers"], strict=True)
-        input_shape = tuple(map(int, about["input_shape"]))
+        input_shape = SHAPE.validate_python(tuple(about["input_shape"]), strict=True)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         raise InputError(
             f"{path} has no model's layers in its metadata; `dvc repro` writes a file that has them"

@@ -139,24 +139,28 @@ def train(
         min(params.batch_size, len(train_split.labels)),
         torch.Generator().manual_seed(params.seed),
     )
-    diverges = f"{where} diverges: {{}}; lower the learning_rate, momentum or weight_decay"
 
     def updated_models() -> Iterator[tuple[int, float, nn.Module]]:
         for iteration, batch in enumerate(islice(batches, num_iterations), start=1):
             loss = train_step(model, update, train_split.inputs[batch], train_split.labels[batch])
             if not math.isfinite(loss):
-                raise InputError(diverges.format(f"the loss is {loss} at iteration {iteration}"))
+                raise diverges(where, f"the loss is {loss} at iteration {iteration}")
             after_update(iteration)
             if iteration % eval_every == 0 or iteration == num_iterations:
                 yield iteration, loss, copy.deepcopy(model)
 
-    def measured(updated: tuple[int, float, nn.Module]) -> CurvePoint:
+    def measure(updated: tuple[int, float, nn.Module]) -> CurvePoint:
         iteration, loss, model = updated
         return CurvePoint(iteration, loss, accuracy(model, train_split), accuracy(model, val_split))
 
-    yield from in_threads(measured, updated_models())
+    yield from in_threads(measure, updated_models())
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise InputError(diverges.format("the weights are not finite at the end"))
+        raise diverges(where, "the weights are not finite at the end")
+
+
+def diverges(where: str, how: str) -> InputError:
+    advice = "lower the learning_rate, momentum or weight_decay"
+    return InputError(f"{where} diverges: {how}; {advice}")
 
 
 def shuffled_batches(
