@@ -1,5 +1,7 @@
-"""Reading a page of HTML as a file, and opening it in Debian's Chromium."""
+"""Reading a page of HTML as a file, opening it in Debian's Chromium, and the lesson's page made of
+other models."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +9,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from stages.core.base.tensors import save_tensors
+from stages.core.learning.models import build, num_parameters, weights
+from stages.core.learning.trained import LAYERS, TrainedModel, save_model
+
+from common import parameters, paths
+from common.artifacts import rows_of
 from common.processes import PATIENCE
 
 CHROMIUM = shutil.which("chromium")
@@ -35,7 +44,8 @@ VOID = {"meta", "link", "img", "input", "path", "line", "circle", "br"}
 class Reader(HTMLParser):
     """The elements of a page with their attributes, the rows of its tables, and its figures.
 
-    Tables are kept by their captions, or by the headings of the columns where there is none.
+    Tables are kept by their captions, or by the headings of the columns where there is none. What
+    is small in a cell is a line of its own. A cell of several rows is in the first of them alone.
     """
 
     def __init__(self, page):
@@ -57,6 +67,8 @@ class Reader(HTMLParser):
             self.rows[-1].append("")
             if tag == "th":
                 self.scopes.append(dict(attributes).get("scope"))
+        elif tag == "small" and "table" in self.open:
+            self.rows[-1][-1] += "\n"
         elif tag == "figure":
             self.figures.append("")
 
@@ -66,7 +78,7 @@ class Reader(HTMLParser):
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
         if tag == "table":
-            assert self.scopes and set(self.scopes) <= {"col", "row"}
+            assert self.scopes and set(self.scopes) <= {"col", "row", "rowgroup"}
             self.tables[self.caption or self.rows[0][0]] = self.rows
 
     def handle_data(self, text):
@@ -74,7 +86,7 @@ class Reader(HTMLParser):
         if "table" in self.open:
             if "caption" in self.open:
                 self.caption += text
-            elif self.open[-1] in ("td", "th") or "code" in self.open:
+            elif {"td", "th"} & set(self.open):
                 self.rows[-1][-1] += text
         if "figcaption" in self.open:
             self.figures[-1] += text
@@ -107,3 +119,45 @@ def serious_faults(page: Page) -> list[str]:
         for fault in found
         if fault["impact"] in ("serious", "critical")
     ]
+
+
+def copy_inputs(pipeline: Path, folder: Path) -> None:
+    """All that the stage `report` reads, to be changed but for the digits and the photograph."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(pipeline / "params.yaml", folder)
+    for name in (paths.DIGITS, paths.PHOTO):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(pipeline / name)
+    shutil.copytree(pipeline / "artifacts", folder / "artifacts")
+
+
+def keep_models(folder: Path, *names: str) -> None:
+    params = parameters.read(folder)
+    params["models"] = {name: params["models"][name] for name in names}
+    parameters.write(params, folder)
+
+
+def add_model(
+    folder: Path, name: str, layers: dict[str, dict[str, Any]], title: str, snapshots: int = 2
+) -> None:
+    """As if the stages had made one, or another of that name: it did not learn, and the rest is the
+    MLP's."""
+    like = parameters.of_model(parameters.read(), "mlp")
+    params = parameters.read(folder)
+    params["models"][name] = like | {"title": title, "layers": layers}
+    parameters.write(params, folder)
+    shape = (1, 28, 28)
+    checked = LAYERS.validate_python(layers, strict=True)
+    model = build(checked, shape, seed=len(name), where="")
+    save_model(TrainedModel(shape, checked, weights(model)), folder / paths.weights(name))
+    first = next(weight for key, weight in weights(model).items() if key.endswith(".weight"))
+    last = int(rows_of(folder / paths.curves("mlp"))[-1]["iteration"])
+    iterations = np.linspace(1, last, snapshots).astype(np.int64)
+    rising = iterations.astype(np.float32).reshape(-1, *[1] * first.ndim) / last
+    save_tensors({"iteration": iterations, "weight": first * rising}, folder / paths.snapshots(name))
+    metrics = json.loads((folder / paths.metrics("mlp")).read_text())
+    metrics["num_parameters"] = num_parameters(model)
+    (folder / paths.metrics(name)).write_text(json.dumps(metrics))
+    if name != "mlp":
+        shutil.copy(folder / paths.curves("mlp"), folder / paths.curves(name))
+        shutil.copytree(folder / "artifacts/figures/mlp", folder / "artifacts/figures" / name)

@@ -48,7 +48,7 @@ class Conv2d(torch.nn.Conv2d):
         assert isinstance(self.padding, tuple)  # torch also accepts names, such as "same"
         (kernel, _), (padding, _), (stride, _) = self.kernel_size, self.padding, self.stride
         rows = (min(x.shape[2:]) + 2 * padding - kernel) // stride + 1
-        if not (2 <= kernel <= 7 and padding <= min(3, rows)):
+        if not (2 <= kernel <= 7 and padding <= min(3, rows, kernel - 1)):
             return super().forward(x)
         return torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups

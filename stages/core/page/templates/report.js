@@ -578,7 +578,7 @@ function showSnapshot(index) {
     paint(picture, steps.values.subarray(start, start + size), height, width, 127, diverging);
   });
   const { iteration, point, places } = points[index];
-  const chart = $(`learning-chart-${watched}`);
+  const chart = $(`chart-learning-${watched}`);
   chart.querySelectorAll(".dot").forEach((dot, line) => {
     dot.setAttribute("cx", places[line][0]);
     dot.setAttribute("cy", places[line][1]);
@@ -627,6 +627,6 @@ for (const radio of document.querySelectorAll("input[name=watched]")) {
   });
 }
 
-watch(LIVE[0]);
+watch(document.querySelector("input[name=watched]:checked")?.value ?? LIVE[0]);
 placePen();
 pick(0);
