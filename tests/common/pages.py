@@ -154,7 +154,9 @@ def add_model(
     last = int(rows_of(folder / paths.curves("mlp"))[-1]["iteration"])
     iterations = np.linspace(1, last, snapshots).astype(np.int64)
     rising = iterations.astype(np.float32).reshape(-1, *[1] * first.ndim) / last
-    save_tensors({"iteration": iterations, "weight": first * rising}, folder / paths.snapshots(name))
+    save_tensors(
+        {"iteration": iterations, "weight": first * rising}, folder / paths.snapshots(name)
+    )
     metrics = json.loads((folder / paths.metrics("mlp")).read_text())
     metrics["num_parameters"] = num_parameters(model)
     (folder / paths.metrics(name)).write_text(json.dumps(metrics))

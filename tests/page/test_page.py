@@ -1,26 +1,97 @@
 """The page in a browser: the models that answer in it, and every way to use it."""
 
 import base64
+import math
 import re
+from contextlib import chdir
+from unittest.mock import patch
 
 from stages.core.numerics.pinned import torch
 
 import numpy as np
 import pytest
+import yaml
 from playwright.sync_api import expect
 
+from stages import report
 from stages.core.base.tensors import load_tensors
-from stages.core.learning.models import CNN, MLP, LogisticRegression
+from stages.core.learning.models import build
+from stages.core.learning.trained import load_model
 
-from common import paths
+from common import parameters, paths
 from common.artifacts import rows_of
-from common.pages import needs_chromium, opened, serious_faults
+from common.pages import (
+    add_model,
+    copy_inputs,
+    keep_models,
+    needs_chromium,
+    opened,
+    serious_faults,
+)
 from common.processes import PATIENCE
+from common.stages import run_stage
 
 pytestmark = needs_chromium
 
-LIVE = {"logistic": LogisticRegression, "mlp": lambda: MLP(30), "cnn": CNN}
-PIXELS = "[...document.getElementById('seen').getContext('2d').getImageData(0, 0, 28, 28).data]"
+PIXELS = (1, 28, 28)  # what the models see that answer in the page
+MOST = 64  # units or maps that the page shows
+TITLES = {name: model["title"] for name, model in parameters.read()["models"].items()}
+SEEN = "[...document.getElementById('seen').getContext('2d').getImageData(0, 0, 28, 28).data]"
+FORWARD = """([name, count]) => Array.from({length: count}, (_, i) => {
+    const {maps, logits} = forward(name, testDigit(i));
+    return {maps: i ? [] : maps.map(m => ({...m, values: [...m.values]})), logits: [...logits]};
+})"""
+TILES = "all => all.map(li => [li.className, li.innerText.trim()])"
+PICTURES = """place => [...place.querySelectorAll("canvas")].map(c => [
+    c.getAttribute("aria-label"), c.height, c.width,
+    [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]])"""
+BARS = """place => [...place.querySelectorAll(".track")].map(track => {
+    const bar = track.firstChild;
+    const [outer, inner] = [track.getBoundingClientRect(), bar.getBoundingClientRect()];
+    return [track.className, bar.classList.contains("negative"),
+        bar.style.getPropertyValue("--share"),
+        (inner.left - outer.left) / outer.width, inner.width / outer.width];
+})"""
+
+# Models with the parts that those of params.yaml lack. With names that must not get in the way of
+# ids that the page makes of other names; JavaScript would put the last one first.
+OTHERS = yaml.safe_load("""
+deep: # bars of two hidden layers, one after the other, of both signs or not
+  shrink: {kind: avg_pool, window: 2}
+  conv: {kind: conv, channels: 5, kernel: 4, padding: 3, stride: 3}
+  squash: {kind: tanh}
+  hidden1: {kind: linear, units: 12}
+  positive: {kind: relu}
+  drop: {kind: dropout, p: 0.5}
+  hidden2: {kind: linear, units: 8}
+  squashed: {kind: tanh}
+  logits: {kind: linear, units: 10}
+chart-deep: # more hidden units than are shown
+  layer1: {kind: linear, units: 80}
+  tanh1: {kind: tanh}
+  layer2: {kind: linear, units: 10}
+deep-title: # one layer with weights, but not on pixels
+  pool: {kind: max_pool, window: 4}
+  layer: {kind: linear, units: 10}
+"7": # more maps than are shown, with activations of both signs
+  conv1: {kind: conv, channels: 70, kernel: 3, padding: 0, stride: 2}
+  relu1: {kind: relu}
+  conv2: {kind: conv, channels: 66, kernel: 2, padding: 0, stride: 1}
+  fc: {kind: linear, units: 10}
+""")
+
+
+def references(folder):
+    """The models of a project that answer in its page, as torch has them."""
+    found = {}
+    for name in parameters.read(folder)["models"]:
+        trained = load_model(folder / paths.weights(name))
+        if trained.input_shape == PIXELS:
+            model = build(trained.layers, PIXELS, seed=1, where="").eval()
+            found[name] = model.double().requires_grad_(False)
+            tensors = {key: torch.from_numpy(weight) for key, weight in trained.weights.items()}
+            found[name].load_state_dict(tensors)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -41,27 +112,56 @@ def digits(pipeline):
 
 @pytest.fixture(scope="module")
 def models(pipeline):
-    found = {}
-    for name, build in LIVE.items():
-        weights = load_tensors(pipeline / paths.weights(name))
-        found[name] = build()
-        found[name].load_state_dict({key: torch.from_numpy(w) for key, w in weights.items()})
-    return found
+    return references(pipeline)
+
+
+@pytest.fixture(scope="module")
+def others(pipeline, tmp_path_factory):
+    """A folder with the page of other models, where of the units of one not all are watched."""
+    folder = tmp_path_factory.mktemp("others")
+    copy_inputs(pipeline, folder)
+    keep_models(folder)
+    for name, layers in OTHERS.items():
+        add_model(folder, name, layers, f"The model {name}")
+    weights = [load_model(folder / paths.weights(name)).weights.values() for name in OTHERS]
+    room = sum(weight.nbytes for of_model in weights for weight in of_model) + 142_000
+    with chdir(folder), patch.object(report, "MODEL_BYTES", room):
+        run_stage("report")
+    return folder
 
 
 def seen(page):
     """The pixels that the models see, as the page shows them."""
-    return np.array(page.evaluate(PIXELS), np.uint8).reshape(28, 28, 4)[..., 0]
+    return np.array(page.evaluate(SEEN), np.uint8).reshape(28, 28, 4)[..., 0]
+
+
+def as_input(pixels):
+    """Digits as the models see them; as torch has them, in double precision."""
+    shares = pixels.astype(np.float32) / np.float32(255)
+    return torch.from_numpy(shares.astype(float)).view(-1, *PIXELS)
+
+
+def maps_of(model, pixels):
+    """What a model sees of digits, and what each of its layers gives."""
+    maps = [as_input(pixels)]
+    for layer in model:
+        if isinstance(layer, torch.nn.Conv2d):  # the project's own has no double precision
+            settings = layer.weight, layer.bias, layer.stride, layer.padding
+            maps.append(torch.nn.functional.conv2d(maps[-1], *settings))
+        else:
+            maps.append(layer(maps[-1]))
+    return maps
 
 
 def logits(model, pixels):
-    with torch.inference_mode():
-        return model(torch.from_numpy(pixels.astype(np.float32) / 255).view(-1, 1, 28, 28))
+    return maps_of(model, pixels)[-1]
 
 
-def answers(page):
+def answers(page, models):
     """The digit that each model answers, as the page shows it."""
-    return {name: page.locator(f"#answer-{name} .answer").inner_text().split()[0] for name in LIVE}
+    return {
+        name: page.locator(f"#answer-{name} .answer").inner_text().split()[0] for name in models
+    }
 
 
 def draw(page, points):
@@ -87,15 +187,23 @@ def minus(text):
     return float(text.replace("−", "-"))
 
 
-def test_the_models_answer_as_torch_does(page, digits, models):
-    """To 1e-4 on the logits of 200 test digits; in fact to about 1e-5."""
-    images = digits["test_images"][:200]
+def assert_as_torch(page, models, images):
+    """Logits to 1e-4; and of the first image, what each layer gives."""
     for name, model in models.items():
-        found = page.evaluate(
-            "name => Array.from({length: 200}, (_, i) => [...forward(name, testDigit(i)).logits])",
-            name,
-        )
-        assert np.abs(np.array(found) - logits(model, images).numpy()).max() < 1e-4, name
+        found = page.evaluate(FORWARD, [name, len(images)])
+        answered = np.array([each["logits"] for each in found])
+        assert np.abs(answered - logits(model, images).numpy()).max() < 1e-4, name
+        for seen, [expected] in zip(found[0]["maps"], maps_of(model, images[0]), strict=True):
+            shape = expected.shape if expected.ndim == 3 else (*expected.shape, 1, 1)
+            assert (seen["channels"], seen["height"], seen["width"]) == shape
+            values = np.reshape(seen["values"], expected.shape)
+            assert np.abs(values - expected.numpy()).max() < 1e-4, name
+
+
+def test_the_models_answer_as_torch_does(page, digits, models):
+    """To 1e-4 on the logits of 200 test digits; in fact to about 1e-6."""
+    assert set(models) == set(page.evaluate("Object.keys(data.models)"))
+    assert_as_torch(page, models, digits["test_images"][:200])
     assert page.evaluate("data.digits.labels") == digits["test_labels"][:300].tolist()
 
 
@@ -105,15 +213,19 @@ def test_a_picked_digit_is_shown_answered_and_told(page, digits, models):
         (lambda: page.get_by_label("Next test digit").click(), 1),
         (lambda: page.get_by_label("Previous test digit").click(), 0),
         (lambda: page.get_by_label("Previous test digit").click(), 299),
-        (lambda: (page.locator("#index").fill("115"), page.keyboard.press("Enter")), 115),
+        (lambda: (page.locator("#index").fill("61"), page.keyboard.press("Enter")), 61),
         (lambda: (page.locator("#index").fill("9999"), page.keyboard.press("Enter")), 299),
     ):
         action()
         image, label = digits["test_images"][index], digits["test_labels"][index]
-        expect(page.locator("#verdict")).to_contain_text(f"Test digit {index}, a {label}.")
-        assert np.array_equal(seen(page), image)
         expected = {name: str(logits(m, image).argmax().item()) for name, m in models.items()}
-        assert answers(page) == expected
+        article = "an" if label == 8 else "a"
+        said = ", ".join(f"{TITLES[name]} {digit}" for name, digit in expected.items())
+        expect(page.locator("#verdict")).to_have_text(
+            f"Test digit {index}, {article} {label}. They say: {said}."
+        )
+        assert np.array_equal(seen(page), image)
+        assert answers(page, models) == expected
         for name, model in models.items():
             shown = page.locator(f"#answer-{name} .bars li span:last-child").all_inner_texts()
             shares = [float(text.removesuffix(" %")) / 100 for text in shown]
@@ -171,17 +283,17 @@ def test_a_stroke_is_seen_and_answered(page, models):
     assert not np.array_equal(pixels, before)
     rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
     assert rows[-1] - rows[0] == 19 and columns[-1] - columns[0] < 5  # upright, 20 pixels long
-    assert answers(page) == {
+    assert answers(page, models) == {
         name: str(logits(model, pixels).argmax().item()) for name, model in models.items()
     }
-    assert answers(page)["cnn"] == "1"
+    assert answers(page, ["cnn"])["cnn"] == "1"
     expect(page.locator("#verdict")).not_to_contain_text("Test digit")
 
     draw(page, [(0.2, 0.15), (0.5, 0.15)])  # adds to the ink that is there
     assert seen(page)[:, :12].sum() > pixels[:, :12].sum()
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#verdict")).to_have_text("Draw something.")
-    assert not seen(page).any() and set(answers(page).values()) == {"–"}
+    assert not seen(page).any() and set(answers(page, models).values()) == {"–"}
 
 
 def test_a_finger_draws(browser, path):
@@ -205,109 +317,331 @@ def test_a_finger_draws(browser, path):
         assert ink[56:224].all() and page.evaluate("scrollY") == before  # and the page stays
 
 
-def test_why_the_logistic_regression_answers_so(page, digits, pipeline):
-    """The maps have the colours of weight × pixel, and below them stand their sums."""
-    page.locator("#index").fill("3")
-    page.keyboard.press("Enter")
-    weights = load_tensors(pipeline / paths.weights("logistic"))
-    products = weights["layer.weight"] * (digits["test_images"][3].ravel() / np.float32(255))
-    tiles = page.locator("#logistic-tiles li").all()
-    assert len(tiles) == 10
-    largest = np.abs(products).max()
-    assert page.locator("#logistic-scale").inner_text().startswith(f"−{largest:.2f}")
-    for digit, (tile, product) in enumerate(zip(tiles, products, strict=True)):
-        text = re.fullmatch(r"(\d): (\S+)\n(\S+), bias (\S+)", tile.inner_text().strip())
-        assert text[1] == str(digit)
-        logit, total, bias = map(minus, text.groups()[1:])
-        assert total == pytest.approx(product.sum(), abs=0.006)
-        assert bias == pytest.approx(weights["layer.bias"][digit], abs=0.006)
-        assert logit == pytest.approx(total + bias, abs=0.011)
-        colours = page.evaluate(
-            "c => [...c.getContext('2d').getImageData(0, 0, 28, 28).data]",
-            tile.locator("canvas").element_handle(),
-        )
-        red, _, blue, _ = np.array(colours, int).reshape(784, 4).T
-        strong = np.abs(product) > largest / 4
-        assert (red[strong & (product > 0)] > blue[strong & (product > 0)]).all()
-        assert (red[strong & (product < 0)] < blue[strong & (product < 0)]).all()
-        assert set(zip(red[product == 0], blue[product == 0], strict=True)) <= {(247, 247)}
+def number(value):
+    """As the scales have it."""
+    size = abs(value)
+    places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.095 or size == 0 else 4
+    return f"{value:.{places}f}".replace("-", "−")
 
 
-def test_why_the_mlp_and_the_cnn_answer_so(page, digits, models):
-    """Activations are torch's, and what the parts add is the logit; of another digit too."""
-    x = torch.from_numpy(digits["test_images"][0] / np.float32(255)).view(1, 1, 28, 28)
-    mlp, cnn = models["mlp"], models["cnn"]
-    with torch.no_grad():
-        hidden = mlp.layer1(x.flatten(1)).relu()[0]
-        first = torch.relu(torch.nn.functional.max_pool2d(cnn.conv1(x), 2))
-        second = torch.relu(torch.nn.functional.max_pool2d(cnn.conv2(first), 2))[0]
-        logits_of = {"mlp": mlp(x)[0], "cnn": cnn(x)[0]}
-    for chosen, digit in (("", 7), ("3", 3)):
-        page.locator("#explained").select_option(chosen)
-        texts = page.locator("#mlp-tiles li").all_inner_texts()
-        assert len(texts) == 30
-        for unit, text in enumerate(texts):
-            said = re.match(rf"\s*unit {unit}: (\S+)\s+(adds (\S+)|silent)", text)
-            assert float(said[1]) == pytest.approx(hidden[unit].item(), abs=0.006)
-            if said[3]:
-                part = hidden[unit] * mlp.layer2.weight[digit, unit]
-                assert minus(said[3]) == pytest.approx(part.item(), abs=0.006)
-            else:
-                assert hidden[unit] == 0
-        texts = page.locator("#cnn-tiles-1 li").all_inner_texts()
-        assert len(texts) == 8 and page.locator("#cnn-tiles-0 li").count() == 4
-        parts = (cnn.fc.weight[digit] * second.flatten()).view(8, 49).sum(1)
-        for text, part in zip(texts, parts, strict=True):
-            assert minus(text.split()[-1]) == pytest.approx(part.item(), abs=0.006)
-        for name in ("mlp", "cnn"):
-            said = page.locator(f"#{name}-sum").inner_text()
-            assert said.startswith(f"For {digit}: ")
-            logit = minus(re.search(r"the logit is (\S+)\.$", said)[1])
-            assert logit == pytest.approx(logits_of[name][digit].item(), abs=0.006)
-    shades = page.evaluate(
-        "[...document.querySelectorAll('#cnn-tiles-0 canvas')].map(c => "
-        "[...c.getContext('2d').getImageData(0, 0, 14, 14).data])"
+def near(value):
+    """What is shown with two places."""
+    return pytest.approx(float(value), abs=0.00501)
+
+
+def diverging(shares):
+    stops = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]]
+    return np.stack(
+        [np.interp(shares, np.linspace(-1, 1, 5), stop) for stop in np.transpose(stops)], -1
     )
-    shown = np.array(shades).reshape(4, 14, 14, 4)[..., 0]
-    assert np.abs(shown - (first[0] / first.max() * 255).numpy()).max() <= 1
 
 
-def test_the_slider_runs_through_the_snapshots(page, pipeline):
-    curve = {int(row["iteration"]): row for row in rows_of(pipeline / paths.curves("mlp"))}
-    snapshots = load_tensors(pipeline / paths.snapshots("mlp"))
-    page.get_by_label("MLP", exact=True).check()
+def grey(shares):
+    return np.repeat(shares[..., None] * 255, 3, axis=-1)
+
+
+def assert_painted(place, expected, largest, colour, labels):
+    """The pictures in a place have the colours of these values on this scale, and these names."""
+    found = place.evaluate(PICTURES)
+    assert [label for label, *_ in found] == labels
+    for (_, height, width, pixels), values in zip(found, expected, strict=True):
+        assert (height, width) == values.shape
+        *colours, opacity = np.moveaxis(np.reshape(pixels, (height, width, 4)), -1, 0)
+        shades = colour(values.numpy() / largest)
+        assert np.abs(np.stack(colours, -1) - shades).max() <= 1 and (opacity == 255).all()
+
+
+def assert_scale(place, largest, colour, unit):
+    expected = number(0), f"{number(largest)} {unit}"
+    if colour is diverging:
+        expected = number(-largest), f"+{number(largest)} {unit}"
+    assert tuple(place.locator(".scale").inner_text().split("\n")) == expected
+
+
+def assert_words(place, words):
+    """The paragraph of a block has these words, or has them not."""
+    text = place.locator("p").inner_text()
+    for each, is_there in words.items():
+        assert (each in text) == is_there, (each, text)
+
+
+def assert_units(tiles, order, activations, parts, positive):
+    """Below the tiles of hidden units."""
+    for (state, text), unit in zip(tiles, order, strict=True):
+        first, *rest = text.split("\n")
+        name, said = first.split(": ")
+        assert name == f"unit {unit}" and minus(said) == near(activations[unit])
+        is_silent = positive and activations[unit] == 0
+        assert (state == "quiet") == is_silent
+        if is_silent:
+            assert rest == ["silent"]
+        elif parts is None:
+            assert rest == []
+        else:
+            [adds] = rest
+            assert minus(adds.removeprefix("adds ")) == near(parts[unit])
+
+
+def assert_explained(page, name, model, pixels, digit):
+    """The whole explanation: of each block the pictures or bars, their numbers and their scale are
+    those of torch."""
+    maps = [found for [found] in maps_of(model, pixels)]
+    names = [name for name, _ in model.named_children()]
+    places = [index for index, layer in enumerate(model) if hasattr(layer, "weight")]
+    section = page.locator(f'section[aria-labelledby="why-{name}"]')
+    blocks = section.locator("[data-layer]")
+    assert [block.get_attribute("data-layer") for block in blocks.all()] == [
+        names[place] for place in places
+    ]
+    for place, end in zip(places, [*places[1:], len(model)], strict=True):
+        layer, after = model[place], list(model)[place + 1 : end]
+        block = section.locator(f'[data-layer="{names[place]}"]')
+        kinds = {type(each).__name__ for each in after}
+        is_first, is_last = place == places[0], end == len(model)
+        sees, gives = maps[place], maps[end]
+        weight, bias = layer.weight.flatten(1), layer.bias
+        parts = None
+        if end == places[-1]:  # the last layer comes next: what each map or unit adds
+            terms = model[end].weight[digit] * gives.flatten()
+            parts = terms.view(len(gives), -1).sum(1)
+        if is_last and not is_first:
+            found = re.fullmatch(
+                r"For (\d): the (maps|units) add (\S+), the bias (\S+); the logit is (\S+)\.",
+                block.locator(".sum").inner_text(),
+            )
+            conv = isinstance(model[places[-2]], torch.nn.Conv2d)
+            assert found[1] == str(digit) and found[2] == ("maps" if conv else "units")
+            added, biased, logit = map(minus, found.groups()[2:])
+            assert added == near(gives[digit] - bias[digit])
+            assert biased == near(bias[digit]) and logit == near(gives[digit])
+            assert block.locator("li").count() == 0
+            continue
+
+        tiles = block.locator(".tiles li").evaluate_all(TILES)
+        heading = block.locator("h5").inner_text()
+        start = 0 if is_first else place
+        assert heading.startswith(" → ".join(names[start:end]) + ": ")
+        pixel = "pixel" if place == 0 else "input"
+        if is_last:
+            assert heading.endswith(f": weight × {pixel}") and len(tiles) == 10
+            products = (weight * sees.flatten()).view(10, *sees.shape[1:])
+            labels = [f"weight × {pixel} for digit {other}" for other in range(10)]
+            largest = products.abs().max().item()
+            assert_painted(block.locator(".tiles"), products, largest, diverging, labels)
+            assert_scale(block, largest, diverging, f"weight × {pixel}")
+            for other, (state, found) in enumerate(tiles):
+                text = re.fullmatch(r"(\d): (\S+)\n(\S+), bias (\S+)", found)
+                assert text[1] == str(other)
+                logit, total, biased = map(minus, text.groups()[1:])
+                assert logit == near(gives[other]) and biased == near(bias[other])
+                assert total == near(products[other].sum())
+                assert (state == "best") == (other == digit)
+            continue
+
+        count, positive = len(gives), "ReLU" in kinds
+        peaks = gives.reshape(count, -1).abs().amax(1)
+        order = list(range(count))
+        if count > MOST:
+            order = np.argsort(-peaks.numpy(), kind="stable")[:MOST].tolist()
+        assert len(tiles) == min(count, MOST)
+        what = "feature maps" if isinstance(layer, torch.nn.Conv2d) else "hidden units"
+        assert heading.endswith(f": {count} {what}")
+        one = "map" if isinstance(layer, torch.nn.Conv2d) else "unit"
+        assert_words(
+            block,
+            {
+                f"Below each {one} is what it adds to the logit.": parts is not None,
+                f"Of the {count} {one}s, the 64 most active are shown.": count > MOST,
+            },
+        )
+        largest = peaks.max().item()
+        if isinstance(layer, torch.nn.Conv2d):
+            colour = grey if positive else diverging
+            labels = [f"{names[place]}, feature map {index}" for index in order]
+            assert_painted(block.locator(".tiles"), gives[order], largest, colour, labels)
+            assert_scale(block, largest, colour, "activation")
+            assert_words(block, {"it finds": not after, "is left after": bool(after)})
+            for (_, text), index in zip(tiles, order, strict=True):
+                first, *rest = text.split("\n")
+                assert first == f"map {index}" and len(rest) == (parts is not None)
+                if rest:
+                    assert minus(rest[0].removeprefix("adds ")) == near(parts[index])
+            continue
+
+        assert_words(
+            block,
+            {
+                "or zero where that is negative": positive,
+                "squeezed by tanh to between −1 and 1": "Tanh" in kinds,
+                "Dropout only acts while a model learns.": "Dropout" in kinds,
+                f"sum of weight × {pixel} and a bias": True,
+                f"all {weight.shape[1]} outputs of the layer before": not is_first,
+            },
+        )
+        assert_units(tiles, order, gives, parts, positive)
+        if is_first:
+            strongest = weight.abs().max().item()
+            pictures = weight[order].view(-1, *sees.shape[1:])
+            labels = [f"Weights of hidden unit {unit}" for unit in order]
+            assert_painted(block.locator(".tiles"), pictures, strongest, diverging, labels)
+            assert_scale(block, strongest, diverging, "weight")
+        else:
+            assert block.locator(".scale").inner_text() == f"longest bar: {number(largest)}"
+            assert block.locator("canvas").count() == 0
+            bars = block.evaluate(BARS)
+            for (track, negative, share, left, width), unit in zip(bars, order, strict=True):
+                assert track == ("track" if positive else "track signed")
+                part = gives[unit].item() / largest
+                assert negative == (part < 0)
+                assert float(share) == pytest.approx(abs(part), abs=1e-6)
+                half = 1 if positive else 0.5  # of the track, from its middle to either side
+                assert width == pytest.approx(abs(part) * half, abs=0.02)
+                middle = 0 if positive else 0.5
+                assert left == pytest.approx(middle + min(part, 0) * half, abs=0.02)
+
+
+def assert_watched(page, folder, name, index, count):
+    """What the slider shows of a snapshot: each weight in its colour, and the numbers then."""
+    curve = [
+        {key: float(value) for key, value in row.items()}
+        for row in rows_of(folder / paths.curves(name))
+    ]
+    snapshots = load_tensors(folder / paths.snapshots(name))
+    last, iteration = int(snapshots["iteration"][-1]), int(snapshots["iteration"][index])
+    row = next(row for row in curve if row["iteration"] == iteration)
+    expect(page.locator("#now")).to_have_text(
+        f"Iteration {iteration} of {last}: loss {number(row['loss'])}, "
+        f"{row['train_accuracy'] * 100:.1f} % of the training images, "
+        f"{row['val_accuracy'] * 100:.1f} % of the validation images."
+    )
     slider = page.get_by_role("slider", name="Iteration")
-    expect(slider).to_have_attribute("max", "15")
-    assert page.locator("#watch-tiles li").count() == 30
-    largest = np.abs(snapshots["weight"]).max()
-    before = None
-    for index in (0, 1, 15):
-        slider.fill(str(index))
-        iteration = snapshots["iteration"][index]
-        row = curve[iteration]
-        expect(page.locator("#now")).to_have_text(
-            f"Iteration {iteration} of 93: loss {float(row['loss']):.2f}, "
-            f"{float(row['train_accuracy']) * 100:.1f} % of the training images, "
-            f"{float(row['val_accuracy']) * 100:.1f} % of the validation images."
+    expect(slider).to_have_attribute("aria-valuetext", f"iteration {iteration} of {last}")
+    for line, field in enumerate(("train_accuracy", "val_accuracy")):
+        dot = page.locator(f"#chart-learning-{name} .dot-{line}")
+        assert (float(dot.get_attribute("cx")), float(dot.get_attribute("cy"))) == (
+            round(56 + iteration / last * 490, 1),
+            round(270 - row[field] * 236, 1),
         )
-        expect(slider).to_have_attribute("aria-valuetext", f"iteration {iteration} of 93")
-        dot = page.locator("#learning-chart-mlp .dot-1")
-        place = float(dot.get_attribute("cx")), float(dot.get_attribute("cy"))
-        assert place == (
-            round(56 + iteration / 93 * 490, 1),
-            round(270 - float(row["val_accuracy"]) * 236, 1),
+    weight = snapshots["weight"]
+    side = weight.shape[-1] if weight.ndim == 5 else math.isqrt(weight.shape[-1])
+    largest = np.abs(weight).max().item()
+    steps = np.rint(weight[index].reshape(-1, side, side)[:count] / largest * np.float32(127))
+    found = page.locator("#watch-tiles").evaluate(PICTURES)
+    labels = [label for label, *_ in found]
+    assert len(labels) == count and len(set(labels)) == count
+    assert_painted(page.locator("#watch-tiles"), torch.from_numpy(steps), 127, diverging, labels)
+    expected = [number(-largest), f"+{number(largest)} weight"]
+    assert page.locator("#watch-scale").inner_text().split("\n") == expected
+
+
+def test_why_the_models_answer_so(page, digits, models):
+    """Of another digit, and of another logit than the answer, too."""
+    for index, chosen in ((3, ""), (0, ""), (0, "3")):
+        page.locator("#index").fill(str(index))
+        page.keyboard.press("Enter")
+        page.locator("#explained").select_option(chosen)
+        for name, model in models.items():
+            image = digits["test_images"][index]
+            digit = int(chosen or logits(model, image).argmax())
+            assert_explained(page, name, model, image, digit)
+            title = page.locator(f"#why-{name}")
+            assert title.inner_text() == TITLES[name]
+            why = page.locator(f"#answer-{name} a")
+            assert why.get_attribute("href") == f"#why-{name}"
+            assert why.get_attribute("aria-label") == f"Why? The layers of {TITLES[name]}"
+
+
+def test_the_slider_runs_through_the_snapshots(page, pipeline, models):
+    slider = page.get_by_role("slider", name="Iteration")
+    for name in models:
+        page.get_by_role("radio", name=TITLES[name], exact=True).check()
+        expect(slider).to_have_attribute("max", "15")
+        shown = [each for each in models if page.locator(f"#learning-{each}").is_visible()]
+        assert shown == [name]
+        count = load_tensors(pipeline / paths.snapshots(name))["weight"].shape[1]
+        for index in (0, 1, 15):
+            slider.fill(str(index))
+            assert_watched(page, pipeline, name, index, count)
+
+
+def test_models_of_other_layers_are_explained_watched_and_told_apart(browser, others, digits):
+    """Pooling before the first weights, convolutions of both signs, hidden layers after hidden
+    layers, more units than are shown."""
+    models = references(others)
+    assert list(models) == list(OTHERS)
+    with opened(browser, others / paths.REPORT) as page:
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+        assert len(ids) == len(set(ids)) and {"learning-deep", "learning-chart-deep"} <= set(ids)
+        assert_as_torch(page, models, digits["test_images"][:5])
+        for index, chosen in ((0, ""), (1, "5")):
+            page.locator("#index").fill(str(index))
+            page.keyboard.press("Enter")
+            page.locator("#explained").select_option(chosen)
+            for name, model in models.items():
+                image = digits["test_images"][index]
+                digit = int(chosen or logits(model, image).argmax())
+                assert_explained(page, name, model, image, digit)
+
+        [checked] = page.locator("input[name=watched]:checked").all()
+        assert page.evaluate("watched") == checked.get_attribute("value") == "deep"
+        for name, said, count in (
+            ("deep", "conv: the weights of each kernel.", 5),
+            ("chart-deep", "layer1: the weights of each unit, the first 30 of 80.", 30),
+            ("deep-title", "layer: the weights of each digit.", 10),
+            ("7", "conv1: the weights of each kernel.", 70),
+        ):
+            page.locator(f'input[value="{name}"]').check()
+            assert page.locator("#watch-shown").inner_text() == said
+            page.get_by_role("slider", name="Iteration").fill("0")
+            assert_watched(page, others, name, 0, count)
+            shown = [each for each in models if page.locator(f"#learning-{each}").is_visible()]
+            assert shown == [name]
+        assert serious_faults(page) == []
+
+
+def test_a_page_of_one_model(browser, pipeline, tmp_path, digits):
+    copy_inputs(pipeline, tmp_path)
+    keep_models(tmp_path, "cnn")
+    with chdir(tmp_path):
+        run_stage("report")
+    models = references(tmp_path)
+    with opened(browser, tmp_path / paths.REPORT) as page:
+        expect(page.locator("#verdict")).to_have_text("Test digit 0, a 7. It says 7.")
+        assert page.locator("#disputed, input[name=watched]").count() == 0
+        assert page.locator("#answers > div").count() == 1
+        assert page.locator("#explained option").first.inner_text() == "its answer"
+        assert_explained(page, "cnn", models["cnn"], digits["test_images"][0], 7)
+        page.get_by_label("Next test digit").click()
+        expect(page.locator("#verdict")).to_have_text("Test digit 1, a 2. It says 2.")
+        page.get_by_role("slider", name="Iteration").fill("1")
+        assert_watched(page, tmp_path, "cnn", 1, 4)
+        assert "One model" in page.locator("nav").inner_text()
+        text = page.locator("body").inner_text()
+        assert not re.search(r"They say|disagree|One models|each model's|models (answer|see)", text)
+        assert serious_faults(page) == []
+
+
+def test_a_page_without_pixels_has_nothing_to_draw_on(browser, pipeline, tmp_path):
+    """Of models on features alone."""
+    copy_inputs(pipeline, tmp_path)
+    keep_models(tmp_path, "probe")
+    with chdir(tmp_path):
+        run_stage("report")
+    with opened(browser, tmp_path / paths.REPORT) as page:
+        assert page.locator("#draw, #watch, noscript, canvas, input, button").count() == 0
+        links = page.locator('nav a, [href="#features"]').evaluate_all(
+            "all => all.map(a => a.hash)"
         )
-        assert place != before
-        before = place
-        shown = page.evaluate(
-            "c => [...c.getContext('2d').getImageData(0, 0, 28, 28).data]",
-            page.locator("#watch-tiles canvas").nth(2).element_handle(),
-        )
-        red, _, blue, _ = np.array(shown, int).reshape(784, 4).T
-        weight = snapshots["weight"][index, 2]
-        strong = np.abs(weight) > largest / 10
-        assert ((red > blue) == (weight > 0))[strong].all()
-    assert page.locator("#learning-chart-logistic").is_hidden()
+        assert "#draw" not in links and "#watch" not in links and "#features" in links
+        missing = "all => all.filter(a => !document.getElementById(a.hash.slice(1))).length"
+        assert page.locator('a[href^="#"]').evaluate_all(missing) == 0
+        assert page.locator("#draw, #watch, #explanations").count() == 0
+        text = page.locator("body").inner_text()
+        assert "No model here sees pixels" in text
+        assert not re.search("draw a digit|Watch it learn|instead of its pixels", text)
+        figure = page.get_by_alt_text(re.compile("^Weights of Logistic regression on features: "))
+        assert figure.count() == 1
+        assert serious_faults(page) == []
 
 
 WATCH = """{
@@ -362,7 +696,7 @@ def test_the_keyboard_is_enough(page, models):
     pixels = seen(page)
     rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
     assert rows[-1] - rows[0] == 19 and columns[-1] - columns[0] < 5  # the pen was up to the left
-    assert answers(page)["cnn"] == "1"
+    assert answers(page, ["cnn"])["cnn"] == "1"
     page.keyboard.press("Delete")
     expect(page.locator("#verdict")).to_have_text("Draw something.")
 
@@ -371,7 +705,7 @@ def test_the_keyboard_is_enough(page, models):
     expect(page.locator("#verdict")).to_contain_text("Test digit 0")
     tab_to("explained")
     page.keyboard.press("4")
-    expect(page.locator("#cnn-sum")).to_contain_text("For 4:")
+    expect(page.locator('[aria-labelledby="why-cnn"] .sum')).to_contain_text("For 4:")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -392,7 +726,7 @@ def test_it_fits_and_is_accessible(browser, path, width, scheme):
         box = page.locator("#pad").bounding_box()
         assert box["width"] == pytest.approx(box["height"]) and box["width"] >= 200
         draw(page, [(0.5, 0.2), (0.5, 0.8)])
-        assert answers(page)["cnn"] == "1"
+        assert answers(page, ["cnn"])["cnn"] == "1"
 
 
 VIOLATION = """new Promise(resolve => {

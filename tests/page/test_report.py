@@ -9,15 +9,29 @@ import numpy as np
 import pytest
 
 from stages.core.base.tensors import load_tensors, save_tensors
+from stages.core.learning.trained import LAYERS, TrainedModel, load_model
+from stages.report import WEIGHT_BYTES, answering
 
 from common import parameters, paths
 from common.artifacts import rows_of
-from common.pages import Reader
+from common.pages import Reader, add_model, copy_inputs
 from common.parameters import SNAPSHOTS, section, value
 from common.project import ROOT
 from common.stages import run_stage
 
-TITLES = paths.MODELS
+PARAMS = parameters.read()
+TITLES = {name: model["title"] for name, model in PARAMS["models"].items()}
+WORDS = {
+    "conv": "convolution",
+    "max_pool": "max pooling",
+    "avg_pool": "average pooling",
+    "relu": "ReLU",
+    "tanh": "tanh",
+    "dropout": "dropout",
+    "linear": "linear",
+}
+RESULTS = "Results: the share of the digits that each model recognises"
+SHAPES = "The shapes, from input to output"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +79,8 @@ def test_every_link_within_leads_somewhere(read):
 
 def test_the_numbers_of_images_are_those_of_the_splits(pipeline, read):
     digits = load_tensors(pipeline / paths.DIGITS)
-    _, *rows, last = read.tables["Images of each digit"]
+    header, *rows, last = read.tables["Images of each digit"]
+    assert header == ["Digit", "Training", "Validation", "Test"]
     for digit, row in enumerate(rows):
         counts = [(digits[f"{part}_labels"] == digit).sum() for part in ("train", "val", "test")]
         assert row == [str(digit), *(f"{count:,}" for count in counts)]
@@ -74,26 +89,32 @@ def test_the_numbers_of_images_are_those_of_the_splits(pipeline, read):
 
 
 def test_layers_shapes_and_parameters_are_those_of_the_models(pipeline, read):
-    header, *rows = read.tables["Their layers, as their files hold them"]
-    assert header == ["Model", "Layer", "Kind", "Weight", "Bias", "Parameters"]
-    expected = []
-    for model, layers in {
-        "logistic": ["layer"],
-        "mlp": ["layer1", "layer2"],
-        "cnn": ["conv1", "conv2", "fc"],
-    }.items():
-        weights = load_tensors(pipeline / paths.weights(model))
-        for layer in layers:
-            weight, bias = weights[f"{layer}.weight"], weights[f"{layer}.bias"]
-            kind = "convolution" if weight.ndim == 4 else "linear"
-            count = f"{weight.size + bias.size:,}"
-            shapes = spaced(weight.shape), spaced(bias.shape)
-            expected.append([TITLES[model], layer, kind, *shapes, count])
+    header, *rows = read.tables["The layers of each model"]
+    assert header == ["Model", "Layer", "Kind", "Output", "Weight", "Bias", "Parameters"]
+    expected, heights = [], []
+    for model, title in TITLES.items():
+        trained = load_model(pipeline / paths.weights(model))
+        layers = PARAMS["models"][model]["layers"]
+        assert list(trained.layers) == list(layers)
+        start = [f"{title}\ninput: {spaced(trained.input_shape)}"]
+        for name, layer in layers.items():
+            of_layer = ["–", "–", "0"]
+            if layer["kind"] in ("conv", "linear"):
+                weight, bias = (trained.weights[f"{name}.{part}"] for part in ("weight", "bias"))
+                count = f"{weight.size + bias.size:,}"
+                of_layer = [spaced(weight.shape), spaced(bias.shape), count]
+            output = spaced(trained.shapes[name][1])
+            expected.append([*start, name, WORDS[layer["kind"]], output, *of_layer])
+            start = []  # the model stands beside all of its layers
+        heights.append(str(len(layers)))
     assert rows == expected
+    assert [a["rowspan"] for tag, a in read.elements if "rowspan" in a] == heights
+    [cnn] = [row for row in rows if row[0].startswith("CNN")]
+    assert cnn[:4] == ["CNN\ninput: 1 × 28 × 28", "conv1", "convolution", "4 × 28 × 28"]
 
 
 def test_the_metrics_are_those_of_the_files(pipeline, read):
-    _, *rows = read.tables["What they reached"]
+    _, *rows = read.tables[RESULTS]
     for row, (model, title) in zip(rows, TITLES.items(), strict=True):
         metrics = json.loads((pipeline / paths.metrics(model)).read_text())
         assert row == [
@@ -105,15 +126,15 @@ def test_the_metrics_are_those_of_the_files(pipeline, read):
 
 
 def test_the_tables_of_shapes_are_those_of_the_files(pipeline, read):
-    _, *rows = read.tables["Every shape on the way"]
+    _, *rows = read.tables[SHAPES]
     for row, found in zip(rows, rows_of(pipeline / paths.CONVOLUTION / "shapes.csv"), strict=True):
         shapes = [found[name] for name in ("kernel", "bias", "input", "output", "pooled")]
         assert row[0] == found["convolution"].replace("_", " ")
         assert [shape.replace(" × ", "x") for shape in row[1:-1]] == shapes
         assert row[-1] == found["convolution_parameters"]
-    [(caption, (_, *rows))] = [t for t in read.tables.items() if "layer by layer" in t[0]]
     layers = rows_of(pipeline / paths.ALEXNET_MAPS / "shapes.csv")
-    assert caption.endswith(f": {sum(int(row['parameters']) for row in layers):,} parameters")
+    count = sum(int(row["parameters"]) for row in layers)
+    _, *rows = read.tables[f"The photograph's shape, layer by layer: {count:,} parameters"]
     for row, layer in zip(rows, layers, strict=True):
         assert row[:2] == [layer["layer"], layer["kind"]]
         assert row[2].replace(" × ", "x") == layer["output"]
@@ -122,14 +143,21 @@ def test_the_tables_of_shapes_are_those_of_the_files(pipeline, read):
 
 def test_what_features_make_easier_is_said_in_the_measured_numbers(pipeline, page, read):
     found = rows_of(pipeline / paths.DATA_EFFICIENCY / "accuracy.csv")
-    _, *rows = read.tables["The same in numbers"]
+    header, *rows = read.tables["The same in numbers"]
+    assert header == ["Training images", "From pixels", "From features"]
     assert rows == [
         [f"{int(row['images']):,}", percent(float(row["pixels"])), percent(float(row["features"]))]
         for row in found
     ]
-    pixels = json.loads((pipeline / paths.metrics("logistic")).read_text())["test_accuracy"]
+    pixels = float(found[-1]["pixels"])
     enough = next(row["images"] for row in found if float(row["features"]) >= pixels)
-    assert f"With features, {int(enough):,} images are enough" in page
+    said = " ".join(page.split())
+    assert (
+        f"With features, {int(enough):,} images are enough to do as well as "
+        f"{int(found[-1]['images']):,} with pixels." in said
+    )
+    probe = json.loads((pipeline / paths.metrics("probe")).read_text())["test_accuracy"]
+    assert f"recognises {percent(probe)} of the test digits from their features" in said
 
 
 def test_parameters_and_digests_are_those_of_the_run(pipeline, read):
@@ -137,7 +165,9 @@ def test_parameters_and_digests_are_those_of_the_run(pipeline, read):
     params = parameters.read(pipeline)
     for name, shown in rows:
         assert shown == str(value(params, name)), name
-    assert {SNAPSHOTS, f"{section('mlp')}.num_hidden", "embed.size"} < {name for name, _ in rows}
+    assert {SNAPSHOTS, f"{section('mlp')}.layers.layer1.units", "embed.size"} < {
+        name for name, _ in rows
+    }
     _, *rows = read.tables["File"]
     for name, digest in rows:
         assert hashlib.sha256((pipeline / name).read_bytes()).hexdigest() == digest
@@ -160,34 +190,96 @@ def test_the_curves_go_through_every_point_of_the_files(pipeline, page):
 @pytest.fixture
 def inputs(pipeline, tmp_path, monkeypatch):
     """A folder with all that the stage reads, to be changed; the test runs in it."""
+    copy_inputs(pipeline, tmp_path)
     monkeypatch.chdir(tmp_path)
-    shutil.copy(pipeline / "params.yaml", tmp_path)
-    for name in (paths.DIGITS, paths.PHOTO):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).symlink_to(pipeline / name)
-    shutil.copytree(pipeline / "artifacts", tmp_path / "artifacts")
     return tmp_path
 
 
+def hidden(*units):
+    """The layers of a model with hidden layers of so many units."""
+    found = {}
+    for index, count in enumerate(units):
+        found[f"layer{index}"] = {"kind": "linear", "units": count}
+        found[f"relu{index}"] = {"kind": "relu"}
+    return found | {"logits": {"kind": "linear", "units": 10}}
+
+
+def scripts_data(page):
+    return json.loads(page.split('id="data">')[1].split("</script>")[0])
+
+
 def test_a_large_model_leaves_room_for_the_figures_that_fit(inputs):
-    """With as many hidden units as params.yaml allows, and as many snapshots."""
-    random = np.random.default_rng(0)
-    shapes = {
-        "layer1.weight": (1024, 784),
-        "layer1.bias": (1024,),
-        "layer2.weight": (10, 1024),
-        "layer2.bias": (10,),
-    }
-    weights = {name: random.random(shape, np.float32) for name, shape in shapes.items()}
-    save_tensors(weights, paths.weights("mlp"))
-    first = np.broadcast_to(weights["layer1.weight"], (93, 1024, 784))
-    save_tensors({"iteration": np.arange(1, 94), "weight": first.copy()}, paths.snapshots("mlp"))
+    """With as many hidden units as params.yaml allows, and as many snapshots. Models for which no
+    room is left are all there but for their answers, and it is said why."""
+    add_model(inputs, "mlp", hidden(1024), "MLP", snapshots=100)
+    add_model(inputs, "huge", hidden(1024, 1024), "The huge one")
+    add_model(inputs, "second", hidden(40), "The second one")
+    add_model(inputs, "small", hidden(4), "The small one")
     run_stage("report")
+    paths.snapshots("mlp").unlink()  # 300 MB
     page = paths.REPORT.read_text()
     assert 5_000_000 < len(page.encode()) < 6_000_000
-    assert "1024\xa0×\xa0784" in page and "814,090" not in page
+    assert "1024\xa0×\xa0784" in page and "814,090" in page
     assert "would make the page too large; it is in" in page
     assert "artifacts/alexnet/conv1.png" in page
+    data, said = scripts_data(page), " ".join(page.split())
+    assert list(data["models"]) == ["logistic", "mlp", "cnn", "small"]
+    assert data["snapshots"].keys() == data["models"].keys()
+    shown, *size = data["snapshots"]["mlp"]["steps"]["shape"][1:]
+    assert 1 <= shown < 1024 == data["snapshots"]["mlp"]["units"] and size == [28, 28]
+    for title, count, end in (
+        ("huge", "1,863,690", "do not fit."),
+        ("second", "31,810", "do not fit beside those of the others."),
+    ):
+        assert (
+            f"The {title} one does not answer in this page: a page has room for 3.4 MB of weights, "
+            f"and its {count} parameters, 4 bytes each, {end}" in said
+        )
+    assert said.count("does not answer in this page") == 2
+    read = Reader(page)
+    titles = [row[0] for row in read.tables[RESULTS][1:]]
+    assert titles == [*TITLES.values(), "The huge one", "The second one", "The small one"]
+    radios = [a["value"] for _, a in read.elements if a.get("type") == "radio"]
+    assert radios == list(data["models"])
+
+
+def test_several_large_models_make_no_larger_page(inputs):
+    for name in ("mlp", "second", "third", "fourth"):
+        add_model(inputs, name, hidden(250), f"The {name}", snapshots=100 if name == "mlp" else 1)
+    for name in ("second", "third", "fourth"):
+        shutil.copy(paths.snapshots("mlp"), paths.snapshots(name))
+    run_stage("report")
+    page = paths.REPORT.read_text()
+    for name in ("mlp", "second", "third", "fourth"):
+        paths.snapshots(name).unlink()  # 80 MB each
+    assert 5_000_000 < len(page.encode()) < 6_000_000
+    snapshots = scripts_data(page)["snapshots"]
+    assert set(snapshots) == {"logistic", "mlp", "cnn", "second", "third", "fourth"}
+    shapes = {name: snapshots[name]["steps"]["shape"] for name in snapshots}
+    assert 1 <= shapes["logistic"][1] <= 10 and shapes["cnn"][1] == 4
+    shown = {shapes[name][1] for name in ("mlp", "second", "third", "fourth")}
+    assert 1 <= min(shown) <= max(shown) <= min(shown) + 2 < 250  # a fair share each
+
+
+def test_models_answer_as_far_as_there_is_room():
+    """To the byte, in the order of params.yaml; one that does not fit keeps no other from it."""
+
+    def model(size, shape=(1, 28, 28)):
+        layers = LAYERS.validate_python({"last": {"kind": "linear", "units": 10}}, strict=True)
+        return TrainedModel(shape, layers, {"last.weight": np.empty(size, np.uint8)})
+
+    assert answering({}) == []
+    assert answering({"all": model(WEIGHT_BYTES), "more": model(1)}) == ["all"]
+    assert answering({"large": model(WEIGHT_BYTES + 1), "small": model(1)}) == ["small"]
+    half = WEIGHT_BYTES // 2
+    assert answering(
+        {
+            "first": model(half),
+            "features": model(half, (256, 2, 2)),
+            "too large": model(WEIGHT_BYTES - half + 1),
+            "fits": model(WEIGHT_BYTES - half),
+        }
+    ) == ["first", "fits"]
 
 
 def test_few_digits_and_one_convolution_make_a_page_too(inputs):
@@ -203,14 +295,14 @@ def test_few_digits_and_one_convolution_make_a_page_too(inputs):
     run_stage("report")
     read = Reader(paths.REPORT.read_text())
     assert read.tables["Images of each digit"][-1] == ["All", "3", "2", "5"]
-    assert len(read.tables["Every shape on the way"]) == 2
+    assert len(read.tables[SHAPES]) == 2
 
 
 def test_what_is_missing_or_broken_is_one_line(inputs, failure):
     before = paths.REPORT.read_bytes()
     weights = paths.weights("cnn")
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert failure("report").startswith(f"{weights} is not a whole safetensors file: ")
+    assert failure("report").startswith(f"{weights} is not a valid safetensors file: ")
     weights.unlink()
     assert failure("report") == f"{weights}: No such file or directory"
     shutil.copy(ROOT / "params.yaml", "params.yaml")

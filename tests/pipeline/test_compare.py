@@ -19,6 +19,13 @@ from common.project import COMPARE, ENVIRONMENT, ROOT, copy_pipeline, execute
 
 WINDOWS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
 PAGE = "artifacts/compare.html"
+TITLES = (
+    "Loss of the training batch",
+    "Accuracy on the validation images",
+    "Accuracy on the training images",
+)
+CURVES = "artifacts/report/curves.csv"
+ALL = "All metrics; the difference is the second minus the first"
 
 
 def compare(folder, *revisions, **environment):
@@ -41,8 +48,8 @@ def tried(pipeline, made_once, tmp_path_factory):
     def make(folder):
         copy_pipeline(pipeline, folder)
         for name, change in (
-            ("few", f"{section('mlp')}.num_hidden=12"),
-            ("fast", f"{section('mlp')}.learning_rate=0.01"),
+            ("few", f"{section('mlp')}.layers.layer1.units=12"),
+            ("fast", f"{section('mlp')}.optimizer.learning_rate=0.01"),
         ):
             execute(folder, "dvc", "exp", "run", "-n", name, "-S", change).check_returncode()
             execute(folder, "git", "checkout", "params.yaml", "dvc.lock").check_returncode()
@@ -53,11 +60,14 @@ def tried(pipeline, made_once, tmp_path_factory):
 
 
 def num_curves():
-    """All that dvc.yaml has plotted over an x."""
+    """All that dvc.yaml has plotted over an x: of the learning curves, one of each model."""
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
     places = [about["y"] for plot in plots if isinstance(plot, dict) for about in plot.values()]
-    names = [name for place in places for name in place.values()]
-    return sum(1 if isinstance(name, str) else len(name) for name in names)
+    return sum(
+        (1 if isinstance(columns, str) else len(columns)) * (len(MODELS) if path == CURVES else 1)
+        for place in places
+        for path, columns in place.items()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +97,9 @@ def test_parameters_and_metrics_are_dvc_s(tried, few):
     read = Reader(few.read_text())
     assert read.tables["Those that differ"] == [
         ["Parameter", "HEAD", "few"],
-        [f"{section('mlp')}.num_hidden", "30", "12"],
+        [f"{section('mlp')}.layers.layer1.units", "30", "12"],
     ]
-    [table] = [rows for caption, rows in read.tables.items() if caption.startswith("All of them")]
+    table = read.tables[ALL]
     assert table[0] == ["File", "Metric", "HEAD", "few", "Difference"]
     found = {row[1]: row[2:] for row in table if row[0] == "artifacts/metrics/mlp.json"}
     for name, change in shown(tried, "few").items():
@@ -102,9 +112,13 @@ def test_parameters_and_metrics_are_dvc_s(tried, few):
 
 
 def test_curves_that_differ_lie_over_one_another(tried, few):
+    """Those of the MLP alone, out of the table that has all of them."""
     page = few.read_text()
-    figures = [caption for caption in Reader(page).figures if "curves/mlp.csv" in caption]
-    assert [caption.split()[0] for caption in figures] == ["loss", "val_accuracy", "train_accuracy"]
+    figures = Reader(page).figures
+    names = ["loss", "val_accuracy", "train_accuracy"]
+    assert figures == [f"{name} in {CURVES}, mlp." for name in names]
+    titles = re.findall('<title id="title-chart-[0-9]+">(.*?)</title>', page)
+    assert titles == [f"{title}, mlp: a line for each run" for title in TITLES]
     assert page.count('class="line line-1" d="M') == 2 * 3  # in the chart and its legend
     assert f"{num_curves() - 3} of {num_curves()} curves" in page
 
@@ -164,24 +178,24 @@ def test_the_workspace_is_the_other_run_when_none_is_named(project, num_weights)
     params = parameters.read(project)
     parameters.set_value(params, SNAPSHOTS, 3)
     parameters.write(params, project)
-    metrics = project / "artifacts/metrics/cnn.json"
-    metrics.write_text(metrics.read_text().replace("0.9014", "0.5"))
+    metrics = project / paths.metrics("cnn")
+    found = json.loads(metrics.read_text())
+    accuracy = found["test_accuracy"]
+    metrics.write_text(json.dumps(found | {"test_accuracy": 0.5}))
     assert compare(project, "HEAD").returncode == 0
     read = Reader((project / PAGE).read_text())
     assert read.tables["Those that differ"][1:] == [[SNAPSHOTS, "16", "3"]]
-    [table] = [rows for caption, rows in read.tables.items() if caption.startswith("All of them")]
+    table = read.tables[ALL]
     changed = [row[1:] for row in table[1:] if row[4] != "0"]
-    assert changed == [["test_accuracy", "0.9014", "0.5", "−0.4014"]]
+    assert changed == [["test_accuracy", f"{accuracy:.6g}", "0.5", f"−{accuracy - 0.5:.6g}"]]
     for same, what in ((num_curves(), "curves"), (num_weights, "weights")):
         assert f"{same} of {same} {what}" in (project / PAGE).read_text()
 
-    curve = project / "artifacts/curves/cnn.csv"
-    curve.write_text(curve.read_text().replace("iteration,loss", "iteration,lost"))
+    curves = project / CURVES
+    curves.write_text(curves.read_text().replace("iteration,loss", "iteration,lost"))
     result = compare(project, "HEAD")
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == (
-        "error: workspace: artifacts/curves/cnn.csv has no numbers iteration and loss\n"
-    )
+    assert result.stderr == (f"error: workspace: {CURVES} has no numbers iteration and loss\n")
 
 
 def test_what_cannot_be_read_is_one_line(tried, tmp_path):

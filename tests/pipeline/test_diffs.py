@@ -52,11 +52,11 @@ def test_a_walk_through_changes(project, tmp_path):
     [plot] = as_json(project, *command)["data"]["loss"]
     points = defaultdict(list)
     for point in plot["content"]["data"]["values"]:
-        points[point["rev"], point["filename"]].append(float(point["loss"]))
+        points[point["rev"], point["model"]].append(float(point["loss"]))
     for revision, results, iterations in (("HEAD", before, 93), ("workspace", after, 31)):
-        assert len(points[revision, "cnn.csv"]) == iterations
-        assert points[revision, "cnn.csv"][-1] == results["cnn"]["loss"]
-    assert points["HEAD", "logistic.csv"] == points["workspace", "logistic.csv"]
+        assert len(points[revision, "cnn"]) == iterations
+        assert points[revision, "cnn"][-1] == results["cnn"]["loss"]
+    assert points["HEAD", "logistic"] == points["workspace", "logistic"]
 
     git(project, "checkout", "-q", "-b", "smaller")
     git(project, "commit", "-qam", "Smaller")

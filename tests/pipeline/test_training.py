@@ -9,7 +9,6 @@ import pytest
 from torch import nn
 
 from stages.core.base.tensors import load_tensors
-from stages.core.learning.models import CNN, MLP, LogisticRegression
 from stages.core.learning.training import EVAL_BATCH
 
 from benchmarks import lesson
@@ -55,7 +54,7 @@ def test_curves_and_weights_are_those_of_a_plain_loop(pipeline, digits, name):
     )
     torch.manual_seed(chosen["seed"])
     model = lesson.MODELS[name]()
-    optimizer = torch.optim.Adam(model.parameters(), lr=chosen["learning_rate"], fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=chosen["optimizer"]["learning_rate"], fused=True)
     for layer in model.children():
         if isinstance(layer, nn.Conv2d):
             layer.__class__ = Conv2d  # the same numerics
@@ -81,7 +80,7 @@ def test_the_metrics_are_those_of_the_saved_model(pipeline, digits, name, count,
         pipeline / f"artifacts/curves/{name}.csv"
     )
     assert iteration == 93
-    model = {"logistic": LogisticRegression, "mlp": lambda: MLP(30), "cnn": CNN}[name]()
+    model = lesson.MODELS[name]()  # the lesson's own classes load the weights
     weights = load_tensors(pipeline / f"artifacts/models/{name}.safetensors")
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
     images = digits["test_images"].unsqueeze(1) / 255

@@ -2,13 +2,16 @@
 
 import base64
 import io
+import re
 
 import numpy as np
 import pytest
+from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
+from stages.core.page import chart as frame
 from stages.core.page.chart import Chart, Line, ticks
-from stages.core.page.page import picture
+from stages.core.page.page import TEMPLATES, picture
 
 
 @pytest.mark.parametrize(
@@ -31,6 +34,31 @@ def test_a_long_line_is_thinned_and_keeps_its_ends():
     places = chart.path(line).removeprefix("M").split("L")
     assert len(places) <= 502
     assert places[0] == f"{chart.place(1, 1)[0]},34.0" and places[-1] == "546.0,34.0"
+
+
+def test_lines_have_all_styles_in_turn_and_then_again():
+    """And each style has a colour and, but for the first, dashes of its own."""
+    style = (TEMPLATES / "page.css").read_text()
+    styles = dict(re.findall(r"\.line-(\d) \{ stroke: (.*?;?) \}", style))
+    assert sorted(styles) == [str(index) for index in range(8)]
+    colours = [each.split(";")[0] for each in styles.values()]
+    assert colours == [f"var(--line-{index})" for index in styles]
+    assert len({each.partition("dasharray")[2] for each in styles.values()}) == 8
+    for scheme in style.split("prefers-color-scheme: dark")[:2]:
+        assert len(set(re.findall(r"--line-\d: (#\w+);", scheme))) == 8
+
+    environment = Environment(loader=FileSystemLoader(TEMPLATES))
+    environment.globals["frame"] = frame
+    svg = environment.get_template("chart.html.j2").module.svg
+    names = [f"model {index}" for index in range(11)]
+    chart = Chart([Line(name, [(0, 0), (1, 1)]) for name in names], "x", "y")
+    drawn = svg("id", "title", chart, {})
+    expected = [str(index % 8) for index in range(11)]
+    picture, legend = drawn.split("</svg>", 1)
+    assert re.findall(r'class="line line-(\d+)"', picture) == expected
+    shown = re.findall(r'class="line line-(\d+)".*?</svg>\s*(model \d+)', legend)
+    assert shown == list(zip(expected, names, strict=True))
+    assert 'aria-labelledby="title-id"' in picture and '<title id="title-id">title<' in picture
 
 
 def pixels(found):
