@@ -48,7 +48,9 @@ def test_a_processor_without_avx2_works_and_says_so_once(pipeline, tmp_path):
     (tmp_path / "stages").symlink_to(ROOT / "stages")
     (tmp_path / "data").symlink_to(pipeline / "data")
     (tmp_path / "params.yaml").write_text(small_params().replace("size: 127", "size: 63"))
-    result = execute(tmp_path, QEMU, "-cpu", "Nehalem", sys.executable, "-m", "stages.convolve")
+    emulated = (QEMU, "-cpu", "Nehalem", sys.executable, "-m", "stages.convolve")
+    asked_itself = ("env", "--unset=OPENBLAS_CORETYPE")  # which may name what this one is
+    result = execute(tmp_path, *asked_itself, *emulated)
     assert result.returncode == 0
     lines = [line for line in result.stderr.splitlines() if "TCG doesn't support" not in line]
     assert lines == ["warning: not an x86-64 processor with AVX2: outputs may differ from dvc.lock"]
