@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from common.graph import commands
 from common.processes import PARTIAL, assert_as_committed, assert_made, kill, start, stopped_at
 from common.project import CHECK, ENVIRONMENT, ROOT, copy_pipeline, copy_with, execute
 from common.remotes import Remote, follow, give, needs_sshd, recipe, serving, sshd
@@ -58,7 +59,7 @@ def test_a_checkout_that_is_read_only(pipeline, disk):
     result = execute(project, "dvc", "repro", "--single-item", "train@cnn")
     assert result.returncode != 0
     assert "Read-only file system: " in result.stderr and "Traceback" not in result.stderr
-    result = execute(project, "python", "-m", "stages.train", "cnn")
+    result = execute(project, *commands()["train@cnn"])
     assert result.stderr == "error: artifacts/models/cnn.safetensors: Read-only file system\n"
     disk.mount("rw")
     assert_made(project, pipeline, "train@cnn")
@@ -98,11 +99,11 @@ NO_HOME = ("unshare", "--user", "--map-user=12345", "env", "--unset=HOME")
 )
 def test_a_user_without_a_home(pipeline, tmp_path, user, reason):
     project = copy_with(pipeline, tmp_path, "data/alexnet", "data/photo.png")
-    result = execute(project, *user, "python", "-m", "stages.download_mnist")
+    result = execute(project, *user, *commands()["download_mnist"])
     assert result.returncode == 1
     [message] = result.stderr.splitlines()
-    assert message.startswith("error: no folder to keep downloads in: ") and reason in message
-    assert message.endswith("; set XDG_CACHE_HOME to one")
+    assert message.startswith("error: no folder for downloads: ") and reason in message
+    assert message.endswith("; set XDG_CACHE_HOME to a writable one")
     assert execute(project, "git", "status", "--porcelain", "--ignored", "data/mnist").stdout == ""
     # DVC wants a home and a name, be they invented.
     invented = ("HOME=/proc/none", "USER=somebody", "dvc", "repro", "--single-item", "alexnet_maps")

@@ -1,6 +1,7 @@
 """The page in a browser: the models that answer in it, and every way to use it."""
 
 import base64
+import json
 import math
 import re
 from contextlib import chdir
@@ -37,14 +38,14 @@ PIXELS = (1, 28, 28)  # what the models see that answer in the page
 MOST = 64  # units or maps that the page shows
 TITLES = {name: model["title"] for name, model in parameters.read()["models"].items()}
 SEEN = "[...document.getElementById('seen').getContext('2d').getImageData(0, 0, 28, 28).data]"
-FORWARD = """([name, count]) => Array.from({length: count}, (_, i) => {
+FORWARD = """([name, count]) => JSON.stringify(Array.from({length: count}, (_, i) => {
     const {maps, logits} = forward(name, testDigit(i));
     return {maps: i ? [] : maps.map(m => ({...m, values: [...m.values]})), logits: [...logits]};
-})"""
+}))"""
 TILES = "all => all.map(li => [li.className, li.innerText.trim()])"
 PICTURES = """place => [...place.querySelectorAll("canvas")].map(c => [
     c.getAttribute("aria-label"), c.height, c.width,
-    [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]])"""
+    btoa(String.fromCharCode(...c.getContext("2d").getImageData(0, 0, c.width, c.height).data))])"""
 BARS = """place => [...place.querySelectorAll(".track")].map(track => {
     const bar = track.firstChild;
     const [outer, inner] = [track.getBoundingClientRect(), bar.getBoundingClientRect()];
@@ -190,7 +191,7 @@ def minus(text):
 def assert_as_torch(page, models, images):
     """Logits to 1e-4; and of the first image, what each layer gives."""
     for name, model in models.items():
-        found = page.evaluate(FORWARD, [name, len(images)])
+        found = json.loads(page.evaluate(FORWARD, [name, len(images)]))
         answered = np.array([each["logits"] for each in found])
         assert np.abs(answered - logits(model, images).numpy()).max() < 1e-4, name
         for seen, [expected] in zip(found[0]["maps"], maps_of(model, images[0]), strict=True):
@@ -346,7 +347,8 @@ def assert_painted(place, expected, largest, colour, labels):
     assert [label for label, *_ in found] == labels
     for (_, height, width, pixels), values in zip(found, expected, strict=True):
         assert (height, width) == values.shape
-        *colours, opacity = np.moveaxis(np.reshape(pixels, (height, width, 4)), -1, 0)
+        channels = np.frombuffer(base64.b64decode(pixels), np.uint8).astype(int)
+        *colours, opacity = np.moveaxis(channels.reshape(height, width, 4), -1, 0)
         shades = colour(values.numpy() / largest)
         assert np.abs(np.stack(colours, -1) - shades).max() <= 1 and (opacity == 255).all()
 
@@ -618,7 +620,6 @@ def test_a_page_of_one_model(browser, pipeline, tmp_path, digits):
         assert "One model" in page.locator("nav").inner_text()
         text = page.locator("body").inner_text()
         assert not re.search(r"They say|disagree|One models|each model's|models (answer|see)", text)
-        assert serious_faults(page) == []
 
 
 def test_a_page_without_pixels_has_nothing_to_draw_on(browser, pipeline, tmp_path):
@@ -708,51 +709,49 @@ def test_the_keyboard_is_enough(page, models):
     expect(page.locator('[aria-labelledby="why-cnn"] .sum')).to_contain_text("For 4:")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1400])
-def test_it_fits_and_is_accessible(browser, path, width, scheme):
-    with opened(browser, path, width, color_scheme=scheme) as page:
-        assert page.evaluate("document.documentElement.scrollWidth") == width
+def test_it_fits_and_is_accessible(browser, path, models, width):
+    with opened(browser, path, width) as page:
+        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (max(map(int, re.findall(r"\d+", ground))) < 64) == (scheme == "dark")
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert serious_faults(page) == []
         outside = page.evaluate(
             "[...document.querySelectorAll('h1, h2, p, button, input, select, canvas, .chart')]"
             ".filter(e => e.offsetParent && (e.getBoundingClientRect().left < 0"
             " || e.getBoundingClientRect().right > innerWidth)).map(e => e.outerHTML)"
         )
         assert outside == []
-        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (max(map(int, re.findall(r"\d+", ground))) < 64) == (scheme == "dark")
-        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-        assert serious_faults(page) == []
         box = page.locator("#pad").bounding_box()
         assert box["width"] == pytest.approx(box["height"]) and box["width"] >= 200
         draw(page, [(0.5, 0.2), (0.5, 0.8)])
-        assert answers(page, ["cnn"])["cnn"] == "1"
+        assert answers(page, models)["cnn"] == "1"
 
 
 VIOLATION = """new Promise(resolve => {
-    document.addEventListener("securitypolicyviolation", e => resolve(e.effectiveDirective));
+    document.addEventListener(
+        "securitypolicyviolation", e => resolve(e.effectiveDirective), {once: true});
     %s;
     setTimeout(resolve, %d, "let through");
 })"""
 
 
-@pytest.mark.parametrize(
-    ("act", "directive"),
-    [
-        ("fetch('http://localhost:1/').catch(() => {})", "connect-src"),
-        ("new Image().src = 'http://localhost:1/'", "img-src"),
-        (
-            "document.body.append(document.createRange().createContextualFragment("
-            "'<script>1</script>'))",
-            "script-src-elem",
-        ),
-    ],
-)
-def test_the_page_lets_nothing_through(browser, path, act, directive):
+def test_the_page_lets_nothing_through(browser, path):
     """Its policy, and not only its good will, keeps requests and other scripts from it."""
+    script = "'<script>1</script>'"
     with browser.new_context() as context:
         context.set_default_timeout(PATIENCE * 1000)
         page = context.new_page()
         page.goto(path.as_uri())
-        found = page.evaluate(VIOLATION % (act, PATIENCE * 1000))
-    assert found == directive
+        for act, directive in (
+            ("fetch('http://localhost:1/').catch(() => {})", "connect-src"),
+            ("new Image().src = 'http://localhost:1/'", "img-src"),
+            (
+                f"document.body.append(document.createRange().createContextualFragment({script}))",
+                "script-src-elem",
+            ),
+        ):
+            assert page.evaluate(VIOLATION % (act, PATIENCE * 1000)) == directive

@@ -75,7 +75,7 @@ def test_the_bytes_are_the_same_with_1_2_and_7_workers(images):
 @pytest.mark.slow
 def test_the_whole_pipeline_though_workers_are_killed(emptied, pipeline, tmp_path):
     """One worker over an early stage, another over a late one; both stages go on."""
-    command = r"-m stages\.(split_digits|train cnn)$"
+    command = r"-m stages\.(split_digits|train cnn) "
     with (
         stopped_at("os.rename", PARTIAL, tmp_path / "stops", command=command, each=True) as stops,
         cluster(emptied, 2, **stops.environment) as (address, workers),

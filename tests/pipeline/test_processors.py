@@ -8,7 +8,7 @@ import yaml
 
 from commands.processors import EMULATED, HERE, differing_bytes, run_all
 from common import parameters
-from common.graph import outputs
+from common.graph import commands, outputs
 from common.parameters import MODELS, of_model
 from common.project import ROOT, execute
 
@@ -24,7 +24,7 @@ def small_params():
         of_model(params, model)["epochs"] = 1
     params["photo"]["size"] = 127
     params["images"]["size"] = 63
-    return yaml.safe_dump(params)
+    return yaml.safe_dump(params, sort_keys=False)
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def test_a_processor_without_avx2_works_and_says_so_once(pipeline, tmp_path):
     (tmp_path / "stages").symlink_to(ROOT / "stages")
     (tmp_path / "data").symlink_to(pipeline / "data")
     (tmp_path / "params.yaml").write_text(small_params().replace("size: 127", "size: 63"))
-    emulated = (QEMU, "-cpu", "Nehalem", sys.executable, "-m", "stages.convolve")
+    emulated = (QEMU, "-cpu", "Nehalem", sys.executable, *commands()["convolve"][1:])
     asked_itself = ("env", "--unset=OPENBLAS_CORETYPE")  # which may name what this one is
     result = execute(tmp_path, *asked_itself, *emulated)
     assert result.returncode == 0

@@ -18,8 +18,6 @@ from common.processes import until
 from common.project import ENVIRONMENT, SWEEP, execute
 from common.sweeps import lines
 
-UNITS = UNITS
-
 
 def workers(folder):
     """The processes of the queue that belongs to this folder."""

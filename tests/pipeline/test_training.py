@@ -54,7 +54,9 @@ def test_curves_and_weights_are_those_of_a_plain_loop(pipeline, digits, name):
     )
     torch.manual_seed(chosen["seed"])
     model = lesson.MODELS[name]()
-    optimizer = torch.optim.Adam(model.parameters(), lr=chosen["optimizer"]["learning_rate"], fused=True)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=chosen["optimizer"]["learning_rate"], fused=True
+    )
     for layer in model.children():
         if isinstance(layer, nn.Conv2d):
             layer.__class__ = Conv2d  # the same numerics

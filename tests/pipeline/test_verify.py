@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from safetensors.numpy import load_file, save_file
+
+from stages.core.learning.trained import load_model, save_model
 
 from commands.verify import outputs
 from common.graph import outs, stages
@@ -20,9 +21,9 @@ def verify(folder):
 
 def made_up(project):
     """Change outputs of every kind by a little, and commit a dvc.lock that claims them."""
-    weights = load_file(project / "artifacts/models/cnn.safetensors")
-    weights["conv1.bias"][2] += 0.5
-    save_file(weights, project / "artifacts/models/cnn.safetensors")
+    model = load_model(project / "artifacts/models/cnn.safetensors")
+    model.weights["conv1.bias"][2] += 0.5
+    save_model(model, project / "artifacts/models/cnn.safetensors")
     metrics = project / "artifacts/metrics/mlp.json"
     metrics.write_text(metrics.read_text().replace("0.8752", "0.9752"))
     curve = project / "artifacts/curves/mlp.csv"
