@@ -30,7 +30,7 @@ SHARE = "share of the digits recognised"
 ROWS = 6  # of the sample of digits
 TEST_DIGITS = 300  # that the reader can pick
 WEIGHT_BYTES = 3_400_000  # of models that answer in the page; it names those that do not fit
-MODEL_BYTES = 3_900_000  # of their weights and snapshots; where units are many, the first are shown
+SNAPSHOT_BYTES = 1_500_000  # of all snapshots; where units are many, the first are shown
 PAGE_BYTES = 5_900_000  # the page leaves out figures that would make it larger, and names them
 ALEXNET_FIGURES = ("filters", "conv2_pool", "conv1_relu", "conv1")  # the most telling first
 PHOTO_SIDE, CHANNEL_SIDE = 320, 160  # pixels, at most
@@ -152,22 +152,17 @@ def drawn_weights(model: TrainedModel) -> str:
     return "logits" if first == [*model.layers][-1] else "units"
 
 
-def kept_snapshots(
-    path: Path, model: TrainedModel, curve: list[CurvePoint], room: int
-) -> dict[str, Any]:
+def read_snapshots(path: Path, model: TrainedModel, curve: list[CurvePoint]) -> dict[str, Any]:
     """The first layer's weights while it learned, in 255 steps from -largest to largest; and for
     each the last point of the curves by then, with its two places in the chart of the accuracies.
-
-    Of many units, the first are kept that fit into `room` bytes.
     """
     tensors = load_tensors(path)
     weight = tensors["weight"]
     first = first_layer(model)
     *_, height, width = weight.shape if weight.ndim == 5 else model.shapes[first][0]
     tiles = weight.reshape(len(weight), -1, height, width)
-    shown = max(1, room // tiles[:, 0].size)
     largest = np.abs(weight).max()
-    steps = np.rint(tiles[:, :shown] / (largest or 1) * np.float32(127)).astype(np.int8)
+    steps = np.rint(tiles / (largest or 1) * np.float32(127)).astype(np.int8)
     chart = chart_of_sets(curve)
     points = []
     for iteration in tensors["iteration"].tolist():
@@ -183,6 +178,20 @@ def kept_snapshots(
         "points": points,
         "steps": steps,
     }
+
+
+def first_units(snapshots: dict[str, dict[str, Any]], room: int) -> dict[str, dict[str, Any]]:
+    """The snapshots with as many of their first units as fit into so many bytes, without those of
+    which none fits. Each model has an equal share; what small ones leave goes to larger ones."""
+    found = {}
+    by_size = sorted(snapshots, key=lambda name: snapshots[name]["steps"].size)
+    for index, name in enumerate(by_size):
+        steps = snapshots[name]["steps"]
+        shown = steps[:, : room // (len(by_size) - index) // steps[:, 0].size]
+        room -= shown.size
+        if shown.size:
+            found[name] = snapshots[name] | {"steps": packed(shown)}
+    return {name: found[name] for name in snapshots if name in found}
 
 
 def fitting(figures: Mapping[str, Path], room: int) -> dict[str, Picture | None]:
@@ -225,13 +234,10 @@ def main(
     curve_of = {name: read_curve(curves / f"{name}.csv") for name in about}
     metrics_files = {name: metrics / f"{name}.json" for name in about}
     live = answering(trained)
-    room = MODEL_BYTES - sum(w.nbytes for name in live for w in trained[name].weights.values())
-    snapshots_of = {}
-    for index, name in enumerate(live):
-        path = snapshots / f"{name}.safetensors"
-        share = room // (len(live) - index)
-        snapshots_of[name] = kept_snapshots(path, trained[name], curve_of[name], share)
-        room -= snapshots_of[name]["steps"].nbytes
+    snapshots_of = {
+        name: read_snapshots(snapshots / f"{name}.safetensors", trained[name], curve_of[name])
+        for name in live
+    }
 
     tensors = load_tensors(digits)
     convolutions = read_table(convolution / "shapes.csv")
@@ -256,7 +262,8 @@ def main(
     )
 
     test_labels = tensors["test_labels"][:TEST_DIGITS].tolist()
-    data = {  # for the scripts
+    data: dict[str, Any] = {  # for the scripts
+        "live": live,
         "digits": packed(tensors["test_images"][:TEST_DIGITS]) | {"labels": test_labels},
         "words": WORDS,
         "models": {
@@ -269,9 +276,6 @@ def main(
                 "weights": {key: packed(w) for key, w in sorted(trained[name].weights.items())},
             }
             for name in live
-        },
-        "snapshots": {
-            name: kept | {"steps": packed(kept["steps"])} for name, kept in snapshots_of.items()
         },
     }
     values = {
@@ -315,13 +319,30 @@ def main(
         "places": drawn,
     }
 
-    def render_page(pictures: dict[str, Picture | None]) -> bytes:
+    def render_page(
+        snapshots: dict[str, dict[str, Any]], pictures: dict[str, Picture | None]
+    ) -> bytes:
         scripts = ("maps.js", "models.js", "report.js") if live else ()
-        return render("report.html.j2", scripts, data, figures=pictures, **values)
+        return render(
+            "report.html.j2",
+            scripts,
+            data | {"snapshots": snapshots},
+            watched=[*snapshots],
+            figures=pictures,
+            **values,
+        )
 
-    room = PAGE_BYTES - len(render_page(dict.fromkeys(drawn)))
+    # What stands in the page in any case comes first, then snapshots, then figures.
+    no_figures = dict.fromkeys(drawn)
+    no_steps = {
+        name: found | {"steps": packed(found["steps"][:, :0])}
+        for name, found in snapshots_of.items()
+    }
+    room = max(0, PAGE_BYTES - len(render_page(no_steps, no_figures)))
+    shown = first_units(snapshots_of, min(SNAPSHOT_BYTES, room * 3 // 4))  # base64: 4 bytes for 3
+    room = PAGE_BYTES - len(render_page(shown, no_figures))
     with new_file(page) as file:
-        file.write(render_page(fitting(drawn, room)))
+        file.write(render_page(shown, fitting(drawn, room)))
     write_csv(
         table_of_curves,
         ("model", *CurvePoint._fields),

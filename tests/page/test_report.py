@@ -10,7 +10,7 @@ import pytest
 
 from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.learning.trained import LAYERS, TrainedModel, load_model
-from stages.report import WEIGHT_BYTES, answering
+from stages.report import WEIGHT_BYTES, answering, first_units
 
 from common import parameters, paths
 from common.artifacts import rows_of
@@ -280,6 +280,21 @@ def test_models_answer_as_far_as_there_is_room():
             "fits": model(WEIGHT_BYTES - half),
         }
     ) == ["first", "fits"]
+
+
+def test_snapshots_share_the_room_from_the_smallest_on():
+    def found(units):
+        return {"steps": np.zeros((2, units, 5, 5), np.int8)}  # 50 bytes for each unit
+
+    def shown(room):
+        models = {"large": found(100), "small": found(2), "middle": found(20)}
+        return {name: kept["steps"]["shape"][1] for name, kept in first_units(models, room).items()}
+
+    assert shown(10**6) == {"large": 100, "small": 2, "middle": 20}
+    assert shown(3000) == {"large": 38, "small": 2, "middle": 20}
+    assert shown(300) == {"large": 2, "small": 2, "middle": 2}
+    assert shown(149) == {"large": 1, "middle": 1}
+    assert shown(0) == {}
 
 
 def test_few_digits_and_one_convolution_make_a_page_too(inputs):

@@ -16,7 +16,7 @@ function load({ layers, weights }) {
 const layersOf = Object.fromEntries(
   Object.entries(data.models).map(([model, about]) => [model, load(about)]),
 );
-const LIVE = Object.keys(layersOf);
+const LIVE = data.live;
 
 function emptyMaps(channels, height, width) {
   return { channels, height, width, values: new Float64Array(channels * height * width) };

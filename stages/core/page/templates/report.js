@@ -539,9 +539,9 @@ for (const digit of tens) {
 // ---- Watch it learn.
 
 const history = Object.fromEntries(
-  LIVE.map((model) => [
+  Object.entries(data.snapshots).map(([model, found]) => [
     model,
-    { ...data.snapshots[model], steps: unpack(data.snapshots[model].steps, Int8Array) },
+    { ...found, steps: unpack(found.steps, Int8Array) },
   ]),
 );
 let watched = null;
@@ -564,7 +564,7 @@ function watch(model) {
     `: the weights of each ${one}${some}.`,
   );
   drawScale($("watch-scale"), largest, diverging, "weight");
-  for (const name of LIVE) $(`learning-${name}`).hidden = name !== model;
+  for (const name of Object.keys(history)) $(`learning-${name}`).hidden = name !== model;
   $("iteration").max = points.length - 1;
   showSnapshot(points.length - 1);
 }
@@ -614,19 +614,22 @@ function play() {
   return undefined;
 }
 
-$("play").hidden = matchMedia("(prefers-reduced-motion: reduce)").matches;
-$("play").addEventListener("click", play);
-$("iteration").addEventListener("input", () => {
-  stop();
-  showSnapshot(Number($("iteration").value));
-});
-for (const radio of document.querySelectorAll("input[name=watched]")) {
-  radio.addEventListener("change", () => {
+if ($("watch")) {
+  $("play").hidden = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  $("play").addEventListener("click", play);
+  $("iteration").addEventListener("input", () => {
     stop();
-    watch(radio.value);
+    showSnapshot(Number($("iteration").value));
   });
+  for (const radio of document.querySelectorAll("input[name=watched]")) {
+    radio.addEventListener("change", () => {
+      stop();
+      watch(radio.value);
+    });
+  }
+
+  watch(document.querySelector("input[name=watched]:checked")?.value ?? Object.keys(history)[0]);
 }
 
-watch(document.querySelector("input[name=watched]:checked")?.value ?? LIVE[0]);
 placePen();
 pick(0);
