@@ -20,6 +20,7 @@ from stages.core.learning import layers as kinds
 from stages.core.learning.layers import LayerError, Layers, check_logits, shapes
 from stages.core.learning.models import MaxPool2d, build, build_layer, num_parameters, weights
 
+from benchmarks.lesson import CNN, MLP, LogisticRegression
 from common import parameters
 
 LAYERS = TypeAdapter(Layers)
@@ -137,41 +138,6 @@ def test_max_pooling_is_pytorch_s_with_and_without_gradients(window):
         found.sum().backward()
         F.max_pool2d(theirs, window).sum().backward()
         assert torch.equal(ours.grad, theirs.grad)
-
-
-class LogisticRegression(nn.Module):
-    """The lesson's, as are the two below."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(28 * 28, 10)
-
-    def forward(self, img):
-        return self.layer(img.view(-1, 28 * 28))
-
-
-class MLP(nn.Module):
-    def __init__(self, num_hidden=30):
-        super().__init__()
-        self.layer1 = nn.Linear(28 * 28, num_hidden)
-        self.layer2 = nn.Linear(num_hidden, 10)
-
-    def forward(self, img):
-        return self.layer2(F.relu(self.layer1(img.view(-1, 28 * 28))))
-
-
-class CNN(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 4, kernel_size=3, padding=1)
-        self.pool = nn.MaxPool2d(kernel_size=2, stride=2)
-        self.conv2 = nn.Conv2d(4, 8, kernel_size=3, padding=1)
-        self.fc = nn.Linear(8 * 7 * 7, 10)
-
-    def forward(self, x):
-        x = self.pool(F.relu(self.conv1(x)))
-        x = self.pool(F.relu(self.conv2(x)))
-        return self.fc(x.view(-1, 8 * 7 * 7))
 
 
 @pytest.mark.parametrize(
