@@ -131,14 +131,14 @@ def test_a_stage_that_fails_stops_what_depends_on_it_alone(project):
 def test_a_worker_elsewhere_or_with_other_code_is_refused(project, tmp_path):
     """Each would leave its outputs where nobody looks, or make those of another version."""
     (project / "dvc.lock").unlink()
-    advice = f"has another folder or other code; start all of them anew in {project}: "
+    advice = f"has another folder or other code; restart all workers in {project}: "
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     with cluster(elsewhere, 1) as (address, _):
         result = execute(project, *ON, address)
         assert result.returncode == 1
         assert result.stderr == (
-            f"error: a Dask worker at {address} {advice}python -m dask worker {address}\n"
+            f"error: a Dask worker of {address} {advice}python -m dask worker {address}\n"
         )
     with cluster(project, 1) as (address, _):
         code = "from stages.core.parallel.cluster import project; from distributed import Client"
