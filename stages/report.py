@@ -14,8 +14,9 @@ from stages.core.base.command import run
 import numpy as np
 from PIL import Image
 
+from stages.core.base.errors import InputError
 from stages.core.base.files import new_file, write_csv
-from stages.core.base.params import Name, read_params
+from stages.core.base.params import PARAMS, Name, read_params
 from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
 from stages.core.drawing.tiles import tiled
@@ -128,6 +129,20 @@ def feature_maps(features: np.ndarray) -> Picture:
     return picture(tiled(greys, 32, (1, 1), GREY))
 
 
+def simplest_first(models: Mapping[str, TrainedModel]) -> dict[str, TrainedModel]:
+    """Those that see pixels first, then by their number of layers with weights, and of all layers.
+
+    Not in the order of params.yaml: DVC compares sections without the order of their keys.
+    """
+
+    def key(name: str) -> tuple[bool, int, int, str]:
+        model = models[name]
+        weighted = sum(bool(model.parameters(layer)) for layer in model.layers)
+        return model.input_shape != PIXELS, weighted, len(model.layers), name
+
+    return {name: models[name] for name in sorted(models, key=key)}
+
+
 def answering(models: Mapping[str, TrainedModel]) -> list[str]:
     """The models that answer in the page: those that see pixels, as far as there is room."""
     names, room = [], WEIGHT_BYTES
@@ -226,13 +241,15 @@ def main(
 ) -> None:
     choices = {name: read_params(name, object) for name in CHOICES}
     about = read_params("models", dict[Name, dict])
+    if not about:
+        raise InputError(f"{PARAMS}: models is empty; it should have one model or more")
     for path in sorted(models.iterdir()):
         if path.stem not in about:
             print(f"{path} is left over: `make check` removes what no stage makes", file=sys.stderr)
-    titles = {name: about[name]["title"] for name in about}
-    trained = {name: load_model(models / f"{name}.safetensors") for name in about}
-    curve_of = {name: read_curve(curves / f"{name}.csv") for name in about}
-    metrics_files = {name: metrics / f"{name}.json" for name in about}
+    trained = simplest_first({name: load_model(models / f"{name}.safetensors") for name in about})
+    titles = {name: about[name]["title"] for name in trained}
+    curve_of = {name: read_curve(curves / f"{name}.csv") for name in trained}
+    metrics_files = {name: metrics / f"{name}.json" for name in trained}
     live = answering(trained)
     snapshots_of = {
         name: read_snapshots(snapshots / f"{name}.safetensors", trained[name], curve_of[name])
@@ -243,7 +260,7 @@ def main(
     convolutions = read_table(convolution / "shapes.csv")
     features = load_tensors(alexnet / "features.safetensors")["features"]
     small_photo, channels = photograph(Image.open(photo))
-    drawn = {f"{name} weights": figures / name / "weights.png" for name in about}
+    drawn = {f"{name} weights": figures / name / "weights.png" for name in trained}
     drawn |= {"efficiency": data_efficiency / "accuracy.png"}
     drawn |= {name: alexnet / f"{name}.png" for name in ALEXNET_FIGURES}
     for row in convolutions:
@@ -252,8 +269,8 @@ def main(
             drawn[f"convolution {row['convolution']}"] = path
     read = (
         *(digits, photo),
-        *(models / f"{name}.safetensors" for name in about),
-        *(curves / f"{name}.csv" for name in about),
+        *(models / f"{name}.safetensors" for name in trained),
+        *(curves / f"{name}.csv" for name in trained),
         *metrics_files.values(),
         *(snapshots / f"{name}.safetensors" for name in live),
         *(convolution / "shapes.csv", data_efficiency / "accuracy.csv"),
@@ -281,7 +298,7 @@ def main(
     values = {
         "titles": titles,
         "live": live,
-        "on_features": [name for name in about if trained[name].input_shape != PIXELS],
+        "on_features": [name for name in trained if trained[name].input_shape != PIXELS],
         "weight_bytes": WEIGHT_BYTES,
         "kinds": {layer.kind for model in trained.values() for layer in model.layers.values()},
         "splits": {

@@ -13,7 +13,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from stages.core.base.files import new_file, write_csv
-from stages.core.base.params import PARAMS, Count, Params, read_params
+from stages.core.base.params import PARAMS, Count, Name, Params, read_params
 from stages.core.base.tensors import save_tensors
 from stages.core.data.digits import NUM_LABELS, read_splits
 from stages.core.learning.curves import CurvePoint
@@ -61,6 +61,7 @@ def shown(points: Iterable[CurvePoint], name: str, last: int) -> Iterator[CurveP
 def main(
     name: str, digits: Path, trained: Path, snapshots: Path, curve: Path, metrics: Path
 ) -> None:
+    read_params("models", dict[Name, object])  # or a wrong name would be found after the training
     key = f"models.{name}"
     params = read_params(key, ModelParams)
     num_snapshots = read_params("train", SnapshotParams).snapshots

@@ -26,7 +26,7 @@ class WeightGridParams(Params):
     cmap: ColourMap
 
 
-def unit_grid(weight: np.ndarray, shape: Shape, is_last: bool) -> Grid:
+def unit_grid(weight: np.ndarray, shape: Shape, seen: str, is_last: bool) -> Grid:
     """A tile for each unit of a linear layer (`weight`: units × inputs), which shows the weights of
     the input (`shape`: channels × height × width), the channels side by side in a square."""
     channels, height, width = shape
@@ -40,9 +40,9 @@ def unit_grid(weight: np.ndarray, shape: Shape, is_last: bool) -> Grid:
             "their order shows no shape"
         )
     elif is_last:
-        heading = "The weight of every pixel: positive speaks for the digit, negative against"
+        heading = f"The weight of every {seen}: positive speaks for the digit, negative against"
     else:
-        heading = "The weight of every pixel: positive excites the unit, negative inhibits it"
+        heading = f"The weight of every {seen}: positive excites the unit, negative inhibits it"
     columns = 5 if is_last else math.isqrt(len(weight))
     side = tiles.shape[2]
     zoom = max(1, min(UNIT // side, WIDTH // (side * columns)))
@@ -79,7 +79,9 @@ def grids(model: TrainedModel) -> Iterator[Grid]:
             yield kernel_grid(name, parameters["weight"])
         elif isinstance(layer, Linear) and is_first:
             shape, _ = model.shapes[name]
-            yield unit_grid(parameters["weight"], shape, is_last=name == [*model.layers][-1])
+            seen = "pixel" if shape == model.input_shape else "block of pixels"
+            is_last = name == [*model.layers][-1]
+            yield unit_grid(parameters["weight"], shape, seen, is_last)
         is_first = is_first and not parameters
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from stages.core.base.command import Parser
 
-from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.output import Output
@@ -76,15 +75,14 @@ def is_wrong(out: Output, cache: Path) -> bool:
 
 
 def left_over(repo: Repo, cache: Path) -> Iterator[Path]:
-    """Unchanged outputs of stages that are in dvc.lock, but no longer in dvc.yaml."""
-    root = Path(repo.root_dir)
-    made = {out.fs_path for out in repo.index.outs}
-    names = {stage.name for stage in repo.index.stages}
-    recorded = Lockfile(repo, str(root / "dvc.lock")).load()
-    for name, stage in recorded.get("stages", {}).items():
-        for out in stage.get("outs", []) if name not in names else []:
-            path = root / out["path"]
-            if str(path) not in made and path.exists() and is_cached(path, out["md5"], cache):
+    """Files that no stage makes, in folders that a stage reads as a whole and others write to. Only
+    those that are in the cache: others may be somebody's own."""
+    made = [Path(out.fs_path) for out in repo.index.outs]
+    read = {Path(dep.fs_path) for dep in repo.index.deps}
+    for folder in sorted(folder for folder in read if any(folder in out.parents for out in made)):
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            is_made = any(out == path or out in path.parents for out in made)
+            if not is_made and cached(md5(path), cache).exists():
                 yield path
 
 
@@ -99,7 +97,7 @@ def remove_wrong(repo: Repo) -> tuple[list[Path], list[Path]]:
         wrong.append(Path(out.fs_path))
     leftovers = [*left_over(repo, cache)]
     for path in leftovers:
-        repo.fs.remove(str(path), recursive=True)
+        path.unlink()
         with suppress(OSError):  # a model's folder of figures, once it is empty
             path.parent.rmdir()
     return wrong, leftovers
@@ -116,7 +114,7 @@ def main() -> None:
             reason, *_ = str(error).split("\n\n")
             raise InputError(f"wait until DVC has finished: {' '.join(reason.split())}") from None
         except DvcException as error:
-            raise InputError(str(error)) from None
+            raise InputError(" ".join(str(error).split())) from None
         for path in leftovers:
             print(f"removed a leftover output: {path.relative_to(repo.root_dir)}")
         for path in wrong:

@@ -90,7 +90,7 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
     try:
         graph = outdated(Repo())
     except DvcException as error:
-        raise InputError(str(error)) from None
+        raise InputError(" ".join(str(error).split())) from None
     outcomes: dict[str, Delayed] = {}
     run_id = uuid4().hex  # keeps apart two runs of the same stages on one cluster
     for stage in networkx.lexicographical_topological_sort(graph.reverse()):

@@ -329,3 +329,20 @@ def test_a_missing_parameter_is_named(inputs, failure):
     del params["data_efficiency"]
     parameters.write(params)
     assert failure("report") == "params.yaml: data_efficiency is missing"
+
+
+def test_the_order_of_models_in_params_yaml_makes_no_difference(inputs):
+    """DVC compares sections without it, and would say that the page is up to date."""
+    before = paths.REPORT.read_bytes()
+    params = parameters.read(Path())
+    params["models"] = dict(reversed(params["models"].items()))
+    parameters.write(params)
+    run_stage("report")
+    assert paths.REPORT.read_bytes() == before
+
+
+def test_no_model_at_all_is_one_line(inputs, failure):
+    params = parameters.read(Path())
+    params["models"] = {}
+    parameters.write(params)
+    assert failure("report") == "params.yaml: models is empty; it should have one model or more"

@@ -161,7 +161,11 @@ def test_removing_models_leaves_a_working_pipeline(project, browser, kept):
         live = [name for name in kept if name != "probe"]
         names = "typeof data === 'undefined' ? [] : Object.keys(data.models ?? {})"
         assert page.evaluate(names) == live
+    own = project / "artifacts/models/notes.txt"
+    own.write_text("somebody's own")
     removed = execute(project, *CHECK)
+    assert own.exists()
+    own.unlink()
     assert removed.returncode == 0, removed.stderr
     for model in set(parameters.MODELS) - {*kept}:
         assert not list(project.glob(f"artifacts/*/{model}*")), model

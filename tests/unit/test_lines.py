@@ -5,6 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from stages.core.drawing.figure import DPI
+from stages.core.drawing.grids import Grid, draw_grids
 from stages.core.drawing.lines import Line, label_points, plot_lines
 
 LINES = [Line("one", [1, 2, 4], [0.5, 0.25, 0.125], "-o"), Line("two", [3], [7], "--s")]
@@ -49,3 +50,12 @@ def test_labels_stand_above_or_below_their_points(figure, above):
         x, y = axes.transData.transform(label.xy)
         assert np.isclose((box.x0 + box.x1) / 2, x, atol=1)
         assert box.y0 > y if above else box.y1 < y
+
+
+@pytest.mark.parametrize("title", ["costs $5 or $6_{", r"$\frac$", "a % \\ title"])
+def test_a_title_is_drawn_as_it_is_written(title):
+    """Not as a formula, of which it may be none."""
+    plot = plot_lines(LINES, title=title, x_label="x", y_label="y")
+    grid = Grid("heading", np.zeros((1, 2, 2)), columns=1, zoom=9)
+    for figure in (plot, draw_grids(title, [grid], (0, 1), "gray", unit="")):
+        FigureCanvasAgg(figure).draw()

@@ -239,8 +239,11 @@ CONV = DROPOUT["conv"]
         ),
         ({"size": CONV}, "size is 'size'; DVC reserves this name; choose another"),
         ({"nfiles": CONV}, "nfiles is 'nfiles'; DVC reserves this name; choose another"),
-        ({"a.b": CONV}, "a.b is 'a.b'; it should match pattern '^[A-Za-z0-9_-]{1,50}$'"),
-        ({"": CONV}, " is ''; it should match pattern '^[A-Za-z0-9_-]{1,50}$'"),
+        (
+            {"a.b": CONV},
+            "a.b is 'a.b'; it should be 1 to 50 letters, digits, _ or -, and not start with -",
+        ),
+        ({"": CONV}, " is ''; it should be 1 to 50 letters, digits, _ or -, and not start with -"),
         ({3: CONV}, "3 is 3; it should be a valid string"),
         (
             {

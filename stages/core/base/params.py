@@ -21,16 +21,17 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def _not_reserved(name: str) -> str:
-    """Refuse names that DVC ignores when it looks for an earlier run with the same parameters."""
-    if name in ("size", "nfiles"):
+def _name(name: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9_][A-Za-z0-9_-]{0,49}", name):
+        raise ValueError("it should be 1 to 50 letters, digits, _ or -, and not start with -")
+    if name in ("size", "nfiles"):  # DVC overlooks them when it looks for a run with equal params
         raise ValueError("DVC reserves this name; choose another")
     return name
 
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # torch's CPU generator takes no more bits
-Name = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,50}$"), AfterValidator(_not_reserved)]
+Name = Annotated[str, AfterValidator(_name)]
 P = TypeVar("P")
 
 

@@ -120,7 +120,7 @@ def draw_grids(
     height = MARGIN + TITLE + sum(HEADING + grid.size[0] + MARGIN for grid in grids)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     text = partial(figure.text, transform=None, va="top")  # in pixels, from the bottom
-    text(MARGIN, height - MARGIN, title, fontsize=LARGE)
+    text(MARGIN, height - MARGIN, title, fontsize=LARGE, parse_math=False)
 
     scale = ScalarMappable(Normalize(*limits), cmap)
     top = MARGIN + TITLE

@@ -26,7 +26,8 @@ def plot_lines(
     axes = figure.add_subplot()
     for line in lines:
         axes.plot(line.x, line.y, line.style, label=line.label, lw=1.2, **markers)
-    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.set_title(title, parse_math=False)  # of whatever letters
+    axes.set(xlabel=x_label, ylabel=y_label)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
