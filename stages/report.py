@@ -329,9 +329,9 @@ def main(
             {name: float(value) for name, value in row.items()}
             for row in read_table(data_efficiency / "accuracy.csv")
         ],
-        "choices": [
+        "choices": sorted(
             choice for name, value in choices.items() for choice in flatten(value, name).items()
-        ],
+        ),
         "digests": {path: sha256(path) for path in sorted(read)},
         "places": drawn,
     }

@@ -583,7 +583,7 @@ def test_models_of_other_layers_are_explained_watched_and_told_apart(browser, ot
                 assert_explained(page, name, model, image, digit)
 
         [checked] = page.locator("input[name=watched]:checked").all()
-        assert page.evaluate("watched") == checked.get_attribute("value") == "deep"
+        assert page.evaluate("watched") == checked.get_attribute("value") == "deep-title"
         for name, said, count in (
             ("deep", "conv: the weights of each kernel.", 5),
             ("chart-deep", "layer1: the weights of each unit, the first 30 of 80.", 30),
