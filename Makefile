@@ -15,12 +15,16 @@
 # make processors  run the stages on emulated processors, and count the bytes that differ
 # make lock     pin all dependencies anew, with hashes
 
-PYTHON ?= python3.11
+VERSION = 3.11# of Python: the one that the locks are for
+PYTHON ?= python$(VERSION)# makes .venv
 PYTEST = pytest --numprocesses 2 --dist worksteal
 COMMAND = PYTHONPATH=.:tests python -m
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# What would bring in another Python's modules, hide ours, drop assertions, or wait at the end.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONINSPECT
 
-.PHONY: repro test test-all verify check processors bench compare lint audit faults fuzz lock
+.PHONY: repro test test-all verify check processors bench compare lint audit faults fuzz lock \
+	python changed
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
 	$(if $(SCHEDULER),python -m stages.tools.repro --scheduler $(SCHEDULER),\
@@ -64,19 +68,47 @@ faults: .venv/installed-test
 fuzz: .venv/installed-test
 	$(COMMAND) commands.fuzz
 
-.venv/installed: requirements.txt
-	$(PYTHON) -m venv .venv
-	pip install --require-hashes -r requirements.txt
-	touch $@
+# What is installed, as a copy of its lock: only the content of a lock counts, not its date.
+changed = $(shell cmp -s $(1) $(2) || echo changed)
+
+.venv/installed: $(call changed,requirements.txt,.venv/installed) | python
+	test -e .venv/bin/activate || $(PYTHON) -m venv .venv
+	python -m pip --version >/dev/null 2>&1 || python -m ensurepip
+	python -m pip install --require-hashes -r requirements.txt
+	cp requirements.txt $@
 
 # The packages for tests, clusters and remotes.
-.venv/installed-test: tests/requirements.txt .venv/installed
-	pip install --require-hashes -r tests/requirements.txt
-	touch $@
+.venv/installed-test: $(call changed,tests/requirements.txt,.venv/installed-test) .venv/installed
+	python -m pip install --require-hashes -r tests/requirements.txt
+	cp tests/requirements.txt $@
+
+# One line instead of a .venv that mixes two versions of Python, is for another lock, or was moved.
+python:
+	@wrong() { echo "error: $$*" >&2; exit 1; }; \
+	version() { "$$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }; \
+	if [ -e .venv/bin/python ] || [ -L .venv/bin/python ]; then \
+		again="remove .venv, and run make again"; \
+		found=$$(version .venv/bin/python) || wrong "the Python of .venv is gone: $$again"; \
+		[ "$$found" = $(VERSION) ] || \
+			wrong ".venv has Python $$found, but requirements.txt is for $(VERSION): $$again"; \
+		script=; ! [ -e .venv/bin/dvc ] || read -r script <.venv/bin/dvc; \
+		script=$${script%% *}; [ -e "$${script#??}" ] || [ -z "$$script" ] || \
+			wrong ".venv was made in another folder, as its scripts say: $$again"; \
+	fi; \
+	if [ "$(origin PYTHON)" != file ] || ! [ -e .venv/bin/activate ]; then \
+		found=$$(version "$(PYTHON)") || wrong "$(PYTHON) does not run: install Python" \
+			"$(VERSION), or say where it is: make PYTHON=/path/to/python$(VERSION)"; \
+		[ "$$found" = $(VERSION) ] || \
+			wrong "$(PYTHON) is Python $$found, but requirements.txt is for $(VERSION)"; \
+	fi
 
 LOCK = uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	--python-version 3.11 --python-platform x86_64-manylinux_2_28 pyproject.toml
+	--python-version $(VERSION) --python-platform x86_64-manylinux_2_28 pyproject.toml
+
+VERSIONS = stages/core/base/versions.txt# of the packages that the outputs' bytes depend on
 
 lock: .venv/installed-test
 	$(LOCK) --output-file requirements.txt
 	$(LOCK) --all-extras --constraint requirements.txt --output-file tests/requirements.txt
+	names=$$(sed 's/==.*//' $(VERSIONS) | paste -sd '|') && \
+		grep -oE "^($$names)==[^ ]+" requirements.txt >$(VERSIONS).new && mv $(VERSIONS).new $(VERSIONS)

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from stages.core.base.errors import explained
+from stages.core.base.errors import explain, explained
+from stages.core.base.versions import other_versions
 
 gc.disable()
+sys.excepthook = explain
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,6 +48,9 @@ def run(stage: Callable[..., None]) -> None:
         parser.add_argument(name, type=parameter.annotation)
     try:
         with explained():
-            stage(**vars(parser.parse_args()))
+            arguments = vars(parser.parse_args())
+            for warning in other_versions():
+                print(warning, file=sys.stderr)
+            stage(**arguments)
     finally:
         gc.freeze()
