@@ -16,6 +16,7 @@ from pathlib import Path
 from stages.core.numerics.pinned import torch
 
 import numpy as np
+import pooch
 import pytest
 import torchvision
 
@@ -347,15 +348,19 @@ def with_type(content_type, content=b"{}"):
 
 
 @pytest.fixture
-def secrets(capfd):
-    """Fails if one of these texts was printed, or is in the message."""
+def secrets(capfd, caplog):
+    """Fails if one of these texts was printed or logged, or is in the message."""
+    logger = pooch.get_logger()
+    logger.addHandler(caplog.handler)
 
     def assert_hidden(message, *texts):
         printed = capfd.readouterr()
+        assert "Downloading data from" in caplog.text
         for text in texts:
-            assert text not in message + printed.out + printed.err
+            assert text not in message + printed.out + printed.err + caplog.text
 
-    return assert_hidden
+    yield assert_hidden
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.mark.fault("an index with a password that refuses, fails, or leads astray")
@@ -520,6 +525,7 @@ def test_pips_own_settings_are_followed(index, pip_conf, settings):
     pip_conf(settings.replace("URL", f"{index.url}/simple"))
     run_stage("download_mnist")
     assert_mnist()
+    assert f"/files/{download_mnist.ARCHIVE}" in index.asked
 
 
 def test_the_environment_counts_more_than_pips_files(index, pip_conf, monkeypatch):
@@ -527,6 +533,7 @@ def test_the_environment_counts_more_than_pips_files(index, pip_conf, monkeypatc
     monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/simple")
     run_stage("download_mnist")
     assert_mnist()
+    assert f"/files/{download_mnist.ARCHIVE}" in index.asked
 
 
 @pytest.mark.parametrize("kind", ["folder", "address", "index", "page"])

@@ -1,5 +1,6 @@
 """make: one .venv of one Python, with what the lock says; and what .ci/run runs."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -122,6 +123,20 @@ def test_the_users_python_variables_do_not_count(folder, name):
     executable(with_venv(folder) / ".venv/bin/python", text)
     _, asked = make(folder, **{name: "/other"})
     assert asked and not [words for words in asked if "/other" in words]
+
+
+def test_a_new_lock_is_noted_where_stages_depend_on_it(folder):
+    with_venv(folder)
+    versions = folder / "stages/core/base/versions.txt"
+    versions.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "stages/core/base/versions.txt", versions)
+    old = versions.read_text()
+    make(folder, ".venv/installed-test")
+    uv = "#!/bin/sh\nsed -i 's/^numpy==.* /numpy==99.0 /' requirements.txt\n"
+    executable(folder / ".venv/bin/uv", uv)
+    result, _ = make(folder, "lock")
+    assert result.returncode == 0, result.stderr
+    assert versions.read_text() == re.sub("numpy==.*", "numpy==99.0", old) != old
 
 
 @pytest.fixture
