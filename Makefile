@@ -19,8 +19,12 @@ PYTHON ?= python3.11
 PYTEST = pytest --numprocesses 2 --dist worksteal
 COMMAND = PYTHONPATH=.:tests python -m
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# DVC would run the stages in the user's own shell, which may be none; and file names are UTF-8,
+# whatever the user's locale.
+export SHELL
+export PYTHONUTF8 := 1
 
-.PHONY: repro test test-all verify check processors bench compare lint audit faults fuzz lock
+.PHONY: repro test test-all verify check processors bench compare lint audit faults fuzz lock folder
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
 	$(if $(SCHEDULER),python -m stages.tools.repro --scheduler $(SCHEDULER),\
@@ -64,7 +68,19 @@ faults: .venv/installed-test
 fuzz: .venv/installed-test
 	$(COMMAND) commands.fuzz
 
-.venv/installed: requirements.txt
+NO_GIT = error: DVC needs a git repository. If this is an unpacked ZIP file, type: \
+	git init && git add . && git commit -m start
+BRACES = error: DVC cannot work in a folder that has braces in its path
+NO_QUEUE = warning: in a folder that has \#, ? or letters beyond ASCII in its path, DVC cannot run \
+	experiments in its queue (dvc exp run --queue or --temp)
+
+# Where DVC cannot work, it is said before anything is installed.
+folder:
+	@git -c safe.directory='*' rev-parse >/dev/null 2>&1 || { echo '$(NO_GIT)' >&2; exit 1; }
+	@! pwd -P | grep -q '[{}]' || { echo '$(BRACES)' >&2; exit 1; }
+	@! pwd -P | LC_ALL=C grep -q '[#?]\|[^ -~]' || echo '$(NO_QUEUE)' >&2
+
+.venv/installed: requirements.txt | folder
 	$(PYTHON) -m venv .venv
 	pip install --require-hashes -r requirements.txt
 	touch $@
