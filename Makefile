@@ -22,9 +22,13 @@ COMMAND = PYTHONPATH=.:tests python -m
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What would bring in another Python's modules, hide ours, drop assertions, or wait at the end.
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONINSPECT
+# DVC would run the stages in the user's own shell, which may be none; and file names are UTF-8,
+# whatever the user's locale.
+export SHELL
+export PYTHONUTF8 := 1
 
 .PHONY: repro test test-all verify check processors bench compare lint audit faults fuzz lock \
-	python changed
+	folder python changed
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
 	$(if $(SCHEDULER),python -m stages.tools.repro --scheduler $(SCHEDULER),\
@@ -68,10 +72,22 @@ faults: .venv/installed-test
 fuzz: .venv/installed-test
 	$(COMMAND) commands.fuzz
 
+NO_GIT = error: DVC needs a git repository. If this is an unpacked ZIP file, type: \
+	git init && git add . && git commit -m start
+BRACES = error: DVC cannot work in a folder that has braces in its path
+NO_QUEUE = warning: in a folder that has \#, ? or letters beyond ASCII in its path, DVC cannot run \
+	experiments in its queue (dvc exp run --queue or --temp)
+
+# Where DVC cannot work, it is said before anything is installed.
+folder:
+	@git -c safe.directory='*' rev-parse >/dev/null 2>&1 || { echo '$(NO_GIT)' >&2; exit 1; }
+	@! pwd -P | grep -q '[{}]' || { echo '$(BRACES)' >&2; exit 1; }
+	@! pwd -P | LC_ALL=C grep -q '[#?]\|[^ -~]' || echo '$(NO_QUEUE)' >&2
+
 # What is installed, as a copy of its lock: only the content of a lock counts, not its date.
 changed = $(shell cmp -s $(1) $(2) || echo changed)
 
-.venv/installed: $(call changed,requirements.txt,.venv/installed) | python
+.venv/installed: $(call changed,requirements.txt,.venv/installed) | folder python
 	test -e .venv/bin/activate || $(PYTHON) -m venv .venv
 	python -m pip --version >/dev/null 2>&1 || python -m ensurepip
 	python -m pip install --require-hashes -r requirements.txt

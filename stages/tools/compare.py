@@ -129,7 +129,7 @@ def read_curves(
         if not isinstance(x, str) or not isinstance(y, dict):
             continue  # a picture
         for path, columns in y.items():
-            rows = list(csv.DictReader(io.StringIO(fs.read_text(path))))
+            rows = list(csv.DictReader(io.StringIO(fs.read_text(path, encoding="utf-8"))))
             for column in [columns] if isinstance(columns, str) else columns:
                 labels = plot.get("x_label", x), plot.get("y_label", column)
                 for words, of_line in lines(rows, (x, column)).items():

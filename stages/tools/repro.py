@@ -55,7 +55,7 @@ def reproduce(
     of its problem if it fails, because stages that run at the same time would mix their lines."""
     if missing := [outcome.stage for outcome in before if outcome.problem]:
         return Outcome(stage, f"was skipped: it reads outputs of {', '.join(missing)}")
-    with tempfile.TemporaryFile("w+", errors="replace") as log:
+    with tempfile.TemporaryFile("w+", encoding="locale", errors="replace") as log:
         status = run(stage, [outcome.stage for outcome in before], log)
         log.seek(0)
         ended = "failed" if status > 0 else "was killed"

@@ -56,7 +56,7 @@ def run_dvc(
             [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage],
             stdout=log,
             stderr=log,
-            env=os.environ | {"PATH": path} | environment,
+            env=os.environ | {"PATH": path, "SHELL": "/bin/sh"} | environment,
             pass_fds=locks,
         ).returncode
 

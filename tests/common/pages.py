@@ -157,7 +157,7 @@ def add_model(
     save_tensors(
         {"iteration": iterations, "weight": first * rising}, folder / paths.snapshots(name)
     )
-    metrics = json.loads((folder / paths.metrics("mlp")).read_text())
+    metrics = json.loads((folder / paths.metrics("mlp")).read_text(encoding="utf-8"))
     metrics["num_parameters"] = num_parameters(model)
     (folder / paths.metrics(name)).write_text(json.dumps(metrics))
     if name != "mlp":

@@ -39,7 +39,7 @@ class Remote(NamedTuple):
 
 def recipe(heading: str, addresses: dict[str, str] | None = None) -> list[str]:
     """The blocks of commands below a heading of the page, its example addresses replaced."""
-    page = (ROOT / "docs/sharing.md").read_text()
+    page = (ROOT / "docs/sharing.md").read_text(encoding="utf-8")
     [section] = re.findall(rf"^##+ {heading}.*?\n(.*?)(?=^##|\Z)", page, re.DOTALL | re.MULTILINE)
     for example, address in (addresses or {}).items():
         assert example in section

@@ -105,6 +105,11 @@ def test_arguments_are_those_of_main(example):
     assert rest[1:3] == ["What it is for,", "in two lines."]
 
 
+def test_letters_that_a_terminal_lacks_are_printed_as_numbers(example):
+    result = example("− é", "3", "x", PYTHONIOENCODING="ascii")
+    assert result.stdout == r"('\u2212 \xe9', 3, PosixPath('x'))" + "\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

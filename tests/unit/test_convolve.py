@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 def write_params(name="a", **change):
     sizes = {"in_channels": 3, "out_channels": 10, "kernel_size": 3, "padding": 0, "stride": 1}
     section = {"seed": 0, "cmap": "gray", "convolutions": {name: sizes | change}}
-    Path("params.yaml").write_text(yaml.safe_dump({"convolve": section}))
+    Path("params.yaml").write_text(yaml.safe_dump({"convolve": section}), encoding="utf-8")
 
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 5, 11])
@@ -104,9 +104,9 @@ def test_the_smallest_map_can_be_drawn(folder):
 def test_the_seed_decides(folder):
     run_stage("convolve")
     before = Path("artifacts/convolution/a.png").read_bytes()
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     params["convolve"]["seed"] = 1
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     run_stage("convolve")
     assert Path("artifacts/convolution/a.png").read_bytes() != before
 

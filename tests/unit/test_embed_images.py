@@ -73,7 +73,7 @@ def test_files_are_of_bounded_size_and_in_order(folder, monkeypatch):
     [_, red] = rows()
     for index in range(6):
         shutil.copy("own/red/one.png", f"own/red/copy{index}.png")
-    Path("own/red/notes.txt").write_text("not an image, and not taken for one")
+    Path("own/red/notes.txt").write_text("not an image, and not taken for one", encoding="utf-8")
     monkeypatch.setattr(embed_images, "ROWS", 3)
     run_stage("embed_images")
     files = sorted(paths.EMBEDDED_IMAGES.glob("*.parquet"))

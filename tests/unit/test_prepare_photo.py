@@ -21,7 +21,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def write_params(path, size=100):
-    Path("params.yaml").write_text(yaml.safe_dump({"photo": {"path": path, "size": size}}))
+    Path("params.yaml").write_text(
+        yaml.safe_dump({"photo": {"path": path, "size": size}}), encoding="utf-8"
+    )
 
 
 def two_halves(width=200, height=200):

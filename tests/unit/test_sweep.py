@@ -108,7 +108,7 @@ NOT_DVC = "standard input is not what `dvc exp show --json` prints"
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(printed, arguments, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(printed)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(printed), encoding="utf-8"))
     monkeypatch.setattr(sys, "argv", ["sweep", *arguments, str(tmp_path / "sweep.png")])
     with pytest.raises(SystemExit) as caught:
         sweep.main()

@@ -53,7 +53,7 @@ def image_names(folder: Path) -> Iterator[str]:
         if real in above:
             return
         with os.scandir(place) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)
+            entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
         folders = [entry.name for entry in entries if entry.is_dir()]
         for entry in entries:
             if entry.name.lower().endswith(IMG_EXTENSIONS) and not entry.is_dir():
@@ -69,14 +69,16 @@ def read_image(folder: Path, name: str, size: int) -> tuple[Row, np.ndarray]:
 
     Raises UnreadableImage.
     """
-    if os.fsencode(name).decode(errors="replace") != name:
-        raise UnreadableImage("has a name that is not UTF-8")
+    try:
+        path = os.fsencode(name).decode()  # in the user's locale, `name` may be something else
+    except UnicodeDecodeError:
+        raise UnreadableImage("has a name that is not UTF-8") from None
     picture = open_rgb(folder / name, side=size)
     with Image.open(folder / name) as stored:
         width, height = stored.size
-    label, inside, _ = name.partition("/")
+    label, inside, _ = path.partition("/")
     square = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-    return Row(name, label if inside else None, width, height), np.asarray(square)
+    return Row(path, label if inside else None, width, height), np.asarray(square)
 
 
 def embed_block(

@@ -13,7 +13,9 @@ from pydantic import AfterValidator
 
 from stages.core.base.files import new_file
 
-matplotlib.rcdefaults()  # a user's matplotlibrc must not change the bytes
+# Neither a user's matplotlibrc nor the locale, whose language picks letter forms, may change bytes.
+matplotlib.rcdefaults()
+matplotlib.rcParams["text.language"] = "en"
 
 DPI = 128  # a power of two, so pixels / DPI inches convert back to exactly as many pixels
 
