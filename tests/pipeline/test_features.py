@@ -1,14 +1,16 @@
 """AlexNet's features of the digits and of a folder of images, and what they make easier."""
 
 import json
+import shutil
+import textwrap
 from collections import Counter
+from pathlib import Path
 
 from stages.core.numerics.pinned import torch
 
-import duckdb
 import numpy as np
-import pandas as pd
 import polars as pl
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import torchvision
@@ -106,12 +108,12 @@ def test_the_project_s_own_images_have_a_row_each(pipeline):
             assert (row["width"], row["height"]) == image.size
         assert row["label"] == name.split("/")[0]
         assert len(row["features"]) == 256
-    assert (pipeline / paths.EMBEDDED_IMAGES / "skipped.csv").read_text() == "path,reason\n"
+    assert (pipeline / paths.SKIPPED_IMAGES).read_text() == "path,reason\n"
 
 
 def test_the_features_of_images_are_those_of_torchvision_s_network(pipeline):
     """Its own layers under its own numerics, of the square in the middle of a photograph."""
-    table = pl.read_parquet(pipeline / paths.EMBEDDED_IMAGES / "*.parquet")
+    table = pl.read_parquet(pipeline / paths.EMBEDDED_IMAGES)
     model = torchvision.models.alexnet()
     weights = load_tensors(pipeline / paths.ALEXNET)
     model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
@@ -126,15 +128,27 @@ def test_the_features_of_images_are_those_of_torchvision_s_network(pipeline):
     assert np.abs(found - expected).max() < 1e-4  # of sums of 1,000 products and more
 
 
-def test_pandas_polars_and_duckdb_read_the_same(pipeline):
-    pattern = str(pipeline / paths.EMBEDDED_IMAGES / "*.parquet")
-    by_pandas = np.stack(
-        pd.read_parquet(pipeline / paths.EMBEDDED_IMAGES / "part-000000.parquet").features
-    )
-    by_polars = pl.read_parquet(pattern)["features"]
-    assert by_polars.dtype == pl.Array(pl.Float32, 256)
-    by_duckdb = duckdb.sql(f"select label, count(*), avg(features[1]) from '{pattern}' group by 1")
-    assert np.array_equal(by_pandas, by_polars.to_numpy())
-    counts = {label: count for label, count, _ in by_duckdb.fetchall()}
-    labels = [path.parent.name for path in (pipeline / paths.SAMPLE_IMAGES).glob("*/*")]
-    assert counts == Counter(labels)
+def test_pandas_polars_duckdb_and_pyarrow_read_the_folder(project, monkeypatch):
+    """All of its files, by the lines of the docs, and by the name of the folder."""
+    folder = project / paths.EMBEDDED_IMAGES
+    shutil.copy(folder / "part-000000.parquet", folder / "part-000001.parquet")
+    table = pq.read_table(folder / "part-000000.parquet")
+    once = np.stack(table["features"].to_numpy())
+    twice = np.concatenate((once, once))
+    monkeypatch.chdir(project)
+    text = Path("docs/features.md").read_text(encoding="utf-8")
+    lines = text.split("    import polars")[1].split("\n\n\n")[0]
+    code = textwrap.dedent("    import polars" + lines.split("\nDVC hashes")[0])
+    found = {}
+    exec(code, found)
+    assert np.array_equal(found["features"], twice)
+    assert np.array_equal(np.stack(found["frame"].features), twice)
+    counts = dict(found["counts"].fetchall())
+    labels = [path.parent.name for path in Path(paths.SAMPLE_IMAGES).glob("*/*")]
+    assert counts == {label: 2 * count for label, count in Counter(labels).items()}
+    assert found["table"]["features"].dtype == pl.Array(pl.Float32, 256)
+    arrow = pq.read_table(folder)
+    assert arrow.schema.equals(table.schema, check_metadata=True)
+    assert np.array_equal(np.stack(arrow["features"].to_numpy()), twice)
+    assert ds.dataset(folder).count_rows() == len(twice)
+    assert pl.scan_parquet(folder).select(pl.len()).collect().item() == len(twice)
