@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from stages import embed_images
 from stages.core.data.folder import digested_files
+from stages.core.parallel import cluster
 
 from common import parameters, paths
 from common.artifacts import rows_of
@@ -336,3 +338,22 @@ def test_a_large_jpeg_is_the_same_image_decoded_small(folder):
 def test_parameters_out_of_range_are_refused(folder, failure, change, message):
     write_params(**change)
     assert failure("embed_images") == f"params.yaml: images.{message}"
+
+
+def test_an_address_where_no_cluster_is_is_one_line_that_names_the_variable(
+    folder, failure, monkeypatch
+):
+    """Nobody listens; or something does, but never answers, and nobody waits for it for ever."""
+    monkeypatch.setattr(cluster, "ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv(cluster.ADDRESS, address)
+        end = "; unset DASK_SCHEDULER_ADDRESS to do without a cluster"
+        message = failure("embed_images")
+        assert message == f"no Dask scheduler answers at {address}: no answer{end}"
+    message = failure("embed_images")
+    assert message.startswith(f"no Dask scheduler answers at {address}: ")
+    assert "Connection refused" in message and message.endswith(end)
+    monkeypatch.setenv(cluster.ADDRESS, "")
+    run_stage("embed_images")
+    assert len(rows()) == 2

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-MOST = 16  # threads: more of them take more memory, whatever the machine
+MOST = 8  # threads: each takes memory, however many cores the machine has
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of CPU time, and in how many
 
 Item = TypeVar("Item")
