@@ -65,9 +65,12 @@ def embedded(
 
 
 def named(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first names, on one line, and how many more there are."""
     more = [f"and {len(names) - NAMED:,} more"] if len(names) > NAMED else []
-    return "; ".join([*names[:NAMED], *more])
+    text = "; ".join([*names[:NAMED], *more])
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
 
 
 def write_list(skipped: Iterable[Skipped], path: Path) -> None:
@@ -97,7 +100,6 @@ def main(weights: Path, embedded_images: Path, skipped_files: Path) -> None:
                 num_rows += len(part)
 
         if len(unreadable(skipped)) > params.max_skipped:
-            print(f"{folder}: too many images cannot be read; looking for all", file=sys.stderr)
             rest = images[num_rows + len(skipped) - num_clutter :]
             look = partial(skipped_images, folder=folder, size=params.size)
             with closing(spread(look, batches(rest))) as others:
@@ -106,25 +108,27 @@ def main(weights: Path, embedded_images: Path, skipped_files: Path) -> None:
                     bar.update(len(paths))
             bad = sorted(unreadable(skipped))
             write_list(bad, unreadable_files)
+            first = named([f"{path} {reason}" for path, reason, _ in bad])
             raise InputError(
-                f"{folder}: {len(bad):,} images cannot be read, but images.max_skipped is "
-                f"{params.max_skipped}: {named([f'{path} {reason}' for path, reason, _ in bad])} "
-                f"(all in {unreadable_files})"
+                f"{folder}: {len(bad):,} image{'s' * (len(bad) > 1)} cannot be read, but "
+                f"images.max_skipped is {params.max_skipped}: {first} (list: {unreadable_files})"
             )
         if num_rows == 0:
-            found = f"; of its {len(skipped):,} files, none can be read" if skipped else ""
-            found += f"; DVC leaves out {named(files.left_out)}" if files.left_out else ""
+            found = [f"{path} {reason}" for path, reason, _ in skipped]
+            found += [f"DVC leaves out {path}" for path in files.left_out]
             raise InputError(
-                f"{PARAMS}: images.path: {folder} should be a folder with images in it{found}"
+                f"{PARAMS}: images.path: {folder} should be a folder with images in it"
+                f"{': ' * bool(found)}{named(found)}"
             )
         write_list(skipped, skipped_files)
 
     if files.left_out:
-        print(f"{folder}: not read, because DVC leaves it out: {named(files.left_out)}")
-    print(f"{num_rows:,} images read, {len(skipped):,} files skipped", end="")
+        why = f"{folder}: not read, because DVC leaves it out: "
+        print(f"{why}{named(files.left_out)}", file=sys.stderr)
+    summary = f"{num_rows:,} images read, {len(skipped):,} files skipped"
     if skipped:
-        print(f", {len(unreadable(skipped)):,} of them unreadable images: {skipped_files}", end="")
-    print()
+        summary += f" (unreadable images: {len(unreadable(skipped)):,}): see {skipped_files}"
+    print(summary, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """AlexNet's features of the digits and of a folder of images, and what they make easier."""
 
 import json
+import os
 import shutil
 import textwrap
 from collections import Counter
@@ -24,6 +25,7 @@ from stages.core.base.tensors import load_tensors
 
 from common import parameters, paths
 from common.artifacts import rows_of
+from common.project import execute
 
 
 def read_table(path):
@@ -152,3 +154,36 @@ def test_pandas_polars_duckdb_and_pyarrow_read_the_folder(project, monkeypatch):
     assert np.array_equal(np.stack(arrow["features"].to_numpy()), twice)
     assert ds.dataset(folder).count_rows() == len(twice)
     assert pl.scan_parquet(folder).select(pl.len()).collect().item() == len(twice)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "make", "says"),
+    [
+        ("own", lambda own: (own / "x.jpg").symlink_to("gone"), "No such file or directory"),
+        ("own", lambda own: (own / ".dvcignore").touch(), ".dvcignore file should not be in"),
+        ("own", lambda own: Path(os.fsdecode(bytes(own) + b"/\xff.png")).touch(), "'utf-8' codec"),
+        (".", lambda own: None, "both a dependency and an output"),
+        ("nowhere", lambda own: None, "missing data 'source'"),
+    ],
+)
+def test_what_dvc_says_of_a_folder_is_in_the_docs(project, path, make, says):
+    """It fails before the stage runs, so the stage cannot say it better."""
+    shutil.copytree(project / paths.SAMPLE_IMAGES, project / "own")
+    make(project / "own")
+    parameters.change(project, "images", path=path)
+    result = execute(project, "dvc", "repro", "embed_images")
+    assert result.returncode != 0 and says in result.stderr
+    text = (project / "docs/features.md").read_text(encoding="utf-8")
+    assert says in text.split("### When DVC says")[1]
+
+
+def test_a_project_in_the_folder_is_refused_not_hashed_as_empty(project):
+    """DVC would take the features of any such folder for those of this one."""
+    shutil.copytree(project / paths.SAMPLE_IMAGES, project / "own")
+    (project / "own/.dvc").mkdir()
+    parameters.change(project, "images", path="own")
+    result = execute(project, "dvc", "repro", "embed_images")
+    assert result.returncode != 0
+    assert "error: own is left out by DVC, which would not notice changes in it" in result.stderr
+    assert "path: own" not in (project / "dvc.lock").read_text(encoding="utf-8")

@@ -21,9 +21,9 @@ from stages.core.data.images import UnreadableImage, open_rgb
 
 # What cannot be read counts as an image if its name ends like an image's, or if it begins like one.
 SUFFIX = re.compile(
-    r"\.(apng|arw|avif|bmp|cr2|cr3|dds|dib|dng|eps|exr|gif|heic|heif|hif|icns|ico|j2c|j2k|jfif|jp2|"
-    r"jpc|jpe|jpeg|jpf|jpg|jpx|jxl|nef|orf|pbm|pcx|pfm|pgm|png|pnm|ppm|psd|qoi|raf|ras|rw2|sgi|svg|"
-    r"tga|tif|tiff|webp|xbm|xpm)$",
+    r"\.(apng|arw|avif|bmp|cr2|cr3|dds|dib|dng|eps|exr|gif|heic|heif|hif|icb|icns|ico|j2c|j2k|jfif|"
+    r"jp2|jpc|jpe|jpeg|jpf|jpg|jpx|jxl|nef|orf|pbm|pcx|pfm|pgm|png|pnm|ppm|psd|qoi|raf|ras|rw2|sgi|"
+    r"svg|tga|tif|tiff|vda|vst|webp|xbm|xpm)$",
     re.IGNORECASE,
 )
 CONTENT = re.compile(
