@@ -444,6 +444,26 @@ def test_what_is_said_to_be_read_is(format):
 # Refused
 
 
+@pytest.mark.fault("broken images of every kind")
+@pytest.mark.parametrize("format", [*images.FORMATS, "TGA"])
+def test_whatever_is_broken_is_read_or_refused_in_one_line(format, capfd):
+    path = Path("image.tga" if format == "TGA" else "image")
+    image = two_halves().convert("L" if format == "PCX" else "RGB")
+    image.save(path, format)
+    whole = path.read_bytes()
+    numbers = np.random.default_rng(7)
+    for _ in range(100):
+        content = bytearray(whole)
+        for place in numbers.integers(0, min(len(whole), 300), 3):
+            content[place] = numbers.integers(256)
+        path.write_bytes(content[: numbers.choice([len(whole), numbers.integers(len(whole))])])
+        try:
+            read(path)
+        except UnreadableImage as error:
+            assert str(error) and "\n" not in str(error)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.fault("an image that runs a program")
 @pytest.mark.parametrize("name", ["image.jpg", "image.eps"])
 def test_postscript_starts_no_program(tmp_path, monkeypatch, name):
@@ -513,6 +533,13 @@ def test_more_than_200_megapixels_are_refused_undecoded():
         chunk = header + struct.pack(">I", zlib.crc32(header))
         Path("image.png").write_bytes(content[:12] + chunk + content[33:])
         assert reason("image.png") == "has too many pixels; 200,000,000 are allowed"
+
+
+@pytest.mark.fault("an image that is a bomb")
+def test_a_small_tiff_with_a_large_tile_is_refused_undecoded():
+    tags = {256: (3, 10), 257: (3, 10), 258: (3, 8), 259: (3, 8), 262: (3, 1), 277: (3, 1)}
+    tiff("image.tif", {**tags, 322: (4, 20_000), 323: (4, 10_001)}, zlib.compress(bytes(99)))
+    assert reason("image.tif") == "has too many pixels; 200,000,000 are allowed"
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])

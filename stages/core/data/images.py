@@ -1,7 +1,9 @@
 """Image files of many kinds, as RGB."""
 
+import ctypes
+import logging
 import warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from threading import Lock
 
@@ -31,6 +33,9 @@ TURNS = {  # by the orientation in an image's metadata
 
 # Set once, not around each image, since threads share them.
 warnings.filterwarnings("ignore", module="PIL")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or errors go to standard error too,
+with suppress(OSError, AttributeError):  # and those of libtiff, where it is a library of its own
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow warns of more, and refuses twice as many
 TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own reader confuses planes and subsampled colours
 _one_large = Lock()
@@ -76,6 +81,8 @@ def open_with_size(path: Path, side: int | None = None) -> tuple[Image.Image, tu
         raise UnreadableImage(_unknown(path)) from None
     except Exception as error:  # broken images raise errors of any kind
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if reason.startswith("decoder error"):  # a number of Pillow's
+            reason = "its data are broken"
         raise UnreadableImage(f"cannot be read as an image: {' '.join(reason.split())}") from None
 
 
@@ -176,7 +183,9 @@ def _scaled_ppm(image: Image.Image, path: Path, offset: int, largest: int) -> Im
 def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
     """Refuse what Pillow would get wrong, before it is decoded."""
     tags = image.tag_v2
-    if 2 in tags.get(Tag.SampleFormat, ()) and max(tags[Tag.BitsPerSample]) <= 16:
+    if tags.get(Tag.TileWidth, 1) * tags.get(Tag.TileLength, 1) > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    if 2 in tags.get(Tag.SampleFormat, ()) and max(tags.get(Tag.BitsPerSample, (1,))) <= 16:
         raise UnreadableImage("has signed numbers, of no known range; they should be unsigned")
     if tags.get(Tag.NewSubfileType, 0) & 1:
         raise UnreadableImage(f"has but a preview that can be read, like a raw photo; {SAVE_AS}")
