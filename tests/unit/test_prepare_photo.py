@@ -122,8 +122,8 @@ def png():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is not an image that Pillow knows"),
-        (b"<!DOCTYPE html><p>Not found", "is not an image that Pillow knows"),
+        (b"", "is not an image of a kind that can be read"),
+        (b"<!DOCTYPE html><p>Not found", "is not an image of a kind that can be read"),
         (jpeg()[:900], "image file is truncated"),
         (png()[:9000], "image file is truncated"),
         (png()[:9000] + b"\xff" * 4000 + png()[13000:], "broken"),
@@ -173,10 +173,10 @@ def test_63_pixels_are_enough():
 
 @pytest.mark.fault("an image that is a bomb")
 def test_a_decompression_bomb_is_refused(failure):
-    Image.new("1", (20_000, 20_000)).save("photo.png")
+    Image.new("1", (20_000, 10_001)).save("photo.png")
     assert Path("photo.png").stat().st_size < 200_000
     assert failure("prepare_photo") == (
-        "params.yaml: photo.path: photo.png has too many pixels; 89,478,485 are allowed"
+        "params.yaml: photo.path: photo.png has too many pixels; 200,000,000 are allowed"
     )
 
 
