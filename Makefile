@@ -23,8 +23,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: repro test test-all verify check processors bench compare lint audit faults fuzz lock
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
-	$(if $(SCHEDULER),python -m stages.tools.repro --scheduler $(SCHEDULER),\
-	$(if $(JOBS),python -m stages.tools.repro --jobs $(JOBS),dvc repro))
+	python -m stages.tools.repro --page artifacts/report/index.html \
+		$(if $(SCHEDULER),--scheduler $(SCHEDULER),--jobs $(or $(JOBS),1))
 
 test: .venv/installed-test
 	$(PYTEST) -m "not slow"

@@ -216,9 +216,9 @@ def draw_sweep(lines: Points, parameter: str, metric: str) -> Figure:
     title = f"{metric} over {parameter}"
     figure = plot_lines(drawn, title=title, x_label=parameter, y_label=metric)
     [axes] = figure.axes
-    for line, artist in zip(drawn, axes.lines, strict=True):
+    for each, artist in zip(drawn, axes.lines, strict=True):
         halo = [withStroke(linewidth=3, foreground="white")]
-        label_points(axes, line, ".4g", True, color=artist.get_color(), path_effects=halo)
+        label_points(axes, each, ".4g", True, color=artist.get_color(), path_effects=halo)
     if numeric and values[0] > 0 and values[-1] >= 10 * values[0]:
         axes.set_xscale("log")
     axes.set_xticks([*places.values()], map(str, values))
