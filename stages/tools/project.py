@@ -22,9 +22,9 @@ ADVICE = {
 }
 
 
-def check_paths() -> None:
-    """Raises InputError unless the parameters that dvc.yaml has as dependencies are paths of
-    something that is there, or that a stage makes. DVC's own messages do not name the key."""
+def check_paths(*, there: bool = False) -> None:
+    """Raises InputError unless the parameters that dvc.yaml has as dependencies are paths, and of
+    something that is `there`, or that a stage makes. DVC's own messages do not name the key."""
     try:
         graph = GRAPH.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -38,7 +38,7 @@ def check_paths() -> None:
             )
         path = Path(value)
         is_made = any(f"- {above.as_posix()}\n" in graph for above in (path, *path.parents))
-        if not is_made and not path.exists():
+        if there and not is_made and not path.exists():
             raise InputError(f"{PARAMS}: {name} is {value}, but there is no such file or folder")
 
 
@@ -80,10 +80,10 @@ def explained_by_dvc(where: str = "") -> Iterator[None]:
         raise InputError(where + in_one_line(error)) from None
 
 
-def open_project() -> Repo:
+def open_project(*, there: bool = False) -> Repo:
     """The project in this folder, its stages read. Raises InputError if that is impossible, or if
-    there are none."""
-    check_paths()
+    there are none; `there` as in `check_paths`."""
+    check_paths(there=there)
     with explained_by_dvc():
         repo = Repo()
         stages = repo.index.stages

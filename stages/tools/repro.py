@@ -62,7 +62,8 @@ def reproduce(
         log = Path(folder, "log")
         status = run(stage, [outcome.stage for outcome in before], log)
         ended = "failed" if status > 0 else "was killed"
-        return Outcome(stage, f"{ended}:\n{log.read_text(errors='replace')}" if status else "")
+        printed = log.read_text(encoding="locale", errors="replace")
+        return Outcome(stage, f"{ended}:\n{printed}" if status else "")
 
 
 def on_cluster(outcomes: Sequence["Delayed"], address: str) -> list[Outcome]:
@@ -96,7 +97,7 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
 
     Raises InputError if DVC finds no project, or if workers keep dying.
     """
-    graph = outdated(open_project())
+    graph = outdated(open_project(there=True))
     if not graph:
         return []
     import dask
@@ -121,7 +122,7 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
 def run_all(jobs: int, scheduler: str | None) -> None:
     """Run what is out of date; ends the process if a stage fails."""
     if jobs == 1 and not scheduler:
-        check_paths()
+        check_paths(there=True)
         if status := dvc(["repro"]):
             sys.exit(status)
         return

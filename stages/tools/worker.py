@@ -15,7 +15,7 @@ from tqdm import tqdm
 from stages.core.parallel.cluster import ADDRESS
 
 # What DVC prints after every stage: once is more than enough.
-HINTS = ("To track the changes with git", "To enable auto staging", "Use `dvc push`", "\tgit add")
+HINTS = ("To track the changes with git", "To enable auto staging", "Use `dvc push`", "\t")
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def shown(log: Path, stage: str) -> Iterator[None]:
 
     def follow() -> None:
         line, over = "", False
-        with log.open(errors="replace") as lines:
+        with log.open(encoding="locale", errors="replace") as lines:
             while not over:
                 over = ended.wait(0.2)  # seconds; before the last look
                 for part in lines:
@@ -84,12 +84,12 @@ def run_dvc(
     dvc still finishes the stage, and the next to run it waits.
     """
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # for the `python` of stages
-    with locked(stage, reads, before_waiting) as locks, log.open("w") as file, shown(log, stage):
+    with locked(stage, reads, before_waiting) as locks, log.open("wb") as file, shown(log, stage):
         return subprocess.run(
             [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage],
             stdout=file,
             stderr=file,
-            env=os.environ | {"PATH": path} | environment,
+            env=os.environ | {"PATH": path, "SHELL": "/bin/sh"} | environment,
             pass_fds=locks,
         ).returncode
 
