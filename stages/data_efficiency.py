@@ -42,6 +42,10 @@ def accuracies(
     num_iterations = params.num_iterations(len(labels), where)
     found = []
     with progress(len(counts) * num_iterations, f"iterations on {what}") as done:
+
+        def after_update(iteration: int) -> None:
+            done.update(1)
+
         for count in counts:
             model = build(LOGISTIC_REGRESSION, tuple(images.shape[1:]), params.seed, where)
             points = train(
@@ -52,7 +56,7 @@ def accuracies(
                 num_iterations=num_iterations,
                 eval_every=num_iterations,
                 where=where,
-                after_update=lambda _: done.update(1),
+                after_update=after_update,
             )
             for _ in points:
                 pass

@@ -21,9 +21,8 @@ from stages.core.base.command import Parser
 import numpy as np
 from dvc.api import DVCFileSystem
 from dvc.repo import Repo
+from dvc.scm import RevError, resolve_rev
 from safetensors.numpy import load
-from scmrepo.exceptions import RevError
-from scmrepo.git import Git
 
 from stages.core.base.errors import InputError, explained
 from stages.core.base.files import new_file
@@ -63,12 +62,27 @@ class Run(NamedTuple):
     weights: dict[tuple[str, str], np.ndarray]
 
 
+def check_revision(revision: str) -> None:
+    """Raises InputError when there is no such revision."""
+    with (
+        Repo() as repo
+    ):  # which closes git's files: if they still were open at exit, they would say so
+        try:
+            resolve_rev(repo.scm, revision)
+        except RevError as error:
+            message = f"{revision}: {error}"
+            if Path(repo.scm.root_dir, ".git/shallow").exists():
+                message += "; this clone is shallow: `git fetch --unshallow` brings all commits"
+            raise InputError(message) from None
+
+
 def read_run(revision: str) -> Run:
     """Raises InputError when there is no such revision, or when it has a file that nobody kept."""
     if revision == WORKSPACE:
         check_paths()
     with explained_by_dvc(f"{revision}: "):
-        Repo.find_root()  # or DVC would look for the files outside of any project
+        if revision != WORKSPACE:
+            check_revision(revision)
         try:
             fs = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
             shown = {name: show(getattr(fs.repo, name).show()) for name in ("params", "metrics")}
@@ -89,10 +103,6 @@ def read_run(revision: str) -> Run:
                 f"{revision}: {error.filename}: it is neither in the cache nor in a remote; "
                 "`dvc repro` would make it again"
             ) from None
-        except RevError as error:
-            shallow = "; this clone is shallow: `git fetch --unshallow` brings the other commits"
-            is_shallow = Path(Git().root_dir, ".git/shallow").exists()
-            raise InputError(f"{revision}: {error}{shallow if is_shallow else ''}") from None
 
 
 def show(result: dict[str, Any]) -> dict[str, Any]:
