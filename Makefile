@@ -31,8 +31,8 @@ export PYTHONUTF8 := 1
 	folder python changed
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
-	$(if $(SCHEDULER),python -m stages.tools.repro --scheduler $(SCHEDULER),\
-	$(if $(JOBS),python -m stages.tools.repro --jobs $(JOBS),dvc repro))
+	python -m stages.tools.repro --page artifacts/report/index.html \
+		$(if $(SCHEDULER),--scheduler $(SCHEDULER),--jobs $(or $(JOBS),1))
 
 test: .venv/installed-test
 	$(PYTEST) -m "not slow"

@@ -2,7 +2,6 @@
 snapshots of its first layer's weights while it learned."""
 
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +9,10 @@ from stages.core.base.command import run
 
 import numpy as np
 from pydantic import Field
-from tqdm import tqdm
 
 from stages.core.base.files import new_file, write_csv
 from stages.core.base.params import PARAMS, Count, Name, Params, read_params
+from stages.core.base.progress import progress
 from stages.core.base.tensors import save_tensors
 from stages.core.data.digits import NUM_LABELS, read_splits
 from stages.core.learning.curves import CurvePoint
@@ -41,23 +40,6 @@ def evenly_spaced(count: int, last: int) -> list[int]:
     return sorted({last - (last - 1) * step // steps for step in range(count)})
 
 
-def shown(points: Iterable[CurvePoint], name: str, last: int) -> Iterator[CurvePoint]:
-    """Pass the points on, and show progress: as a bar on a terminal, elsewhere in ten lines."""
-    tenths = 0
-    with tqdm(total=last, desc=name, unit=" iterations", disable=None) as bar:
-        for point in points:
-            status = (
-                f"loss {point.loss:.3f}, "
-                f"accuracy {point.train_accuracy:.3f} train, {point.val_accuracy:.3f} val"
-            )
-            bar.set_postfix_str(status)
-            bar.update(point.iteration - bar.n)
-            if bar.disable and point.iteration * 10 // last > tenths:
-                tenths = point.iteration * 10 // last
-                print(f"{name}: iteration {point.iteration} of {last}: {status}", flush=True)
-            yield point
-
-
 def main(
     name: str, digits: Path, trained: Path, snapshots: Path, curve: Path, metrics: Path
 ) -> None:
@@ -74,22 +56,25 @@ def main(
     kept_iterations = evenly_spaced(num_snapshots, last)
     kept_weights = []
 
-    def keep_first_weight(iteration: int) -> None:
-        if iteration in kept_iterations:
-            first_weight = next(model.parameters())
-            kept_weights.append(first_weight.detach().numpy().copy())
+    with progress(last, f"iterations of {name}") as done:
 
-    points = train(
-        model,
-        params,
-        data["train"],
-        data["val"],
-        num_iterations=last,
-        eval_every=params.eval_every,
-        where=f"{PARAMS}: {key}",
-        after_update=keep_first_weight,
-    )
-    points_of_curve = list(shown(points, name, last))
+        def after_update(iteration: int) -> None:
+            done.update(1)
+            if iteration in kept_iterations:
+                first_weight = next(model.parameters())
+                kept_weights.append(first_weight.detach().numpy().copy())
+
+        points = train(
+            model,
+            params,
+            data["train"],
+            data["val"],
+            num_iterations=last,
+            eval_every=params.eval_every,
+            where=f"{PARAMS}: {key}",
+            after_update=after_update,
+        )
+        points_of_curve = list(points)
 
     save_model(TrainedModel(tuple(input_shape), params.layers, weights(model)), trained)
     save_tensors(

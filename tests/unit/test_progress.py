@@ -1,5 +1,7 @@
 """How far a command is: lines where nobody watches, a bar on a terminal."""
 
+import os
+import subprocess
 import sys
 import time
 
@@ -7,6 +9,8 @@ import pytest
 
 from stages.core.base import progress as module
 from stages.core.base.progress import progress
+
+from common.project import ROOT
 
 
 def test_in_a_pipe_there_is_a_line_whenever_one_is_due(monkeypatch, capsys):
@@ -35,3 +39,13 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch, capsys):
         digits.update(12_500)
     printed = capsys.readouterr().err
     assert "100%|" in printed and "12500/12500" in printed and " digits/s" in printed
+
+
+def test_on_a_terminal_that_does_not_know_its_width_there_is_a_bar():
+    """Such as one that a program opens: it says that it has no columns."""
+    ours, theirs = os.openpty()
+    code = "from stages.core.base.progress import progress\nwith progress(3, 'digits'): pass"
+    with os.fdopen(theirs, "wb") as terminal:
+        subprocess.run((sys.executable, "-c", code), cwd=ROOT, stderr=terminal, check=True)
+    assert b"0/3" in os.read(ours, 2**12)
+    os.close(ours)

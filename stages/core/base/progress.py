@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shutil import get_terminal_size
 from typing import Protocol
 
 from tqdm import tqdm
@@ -40,7 +41,8 @@ def progress(total: int, unit: str) -> Iterator[Progress]:
     `unit`: what is counted, in the plural. A block that fails leaves the last line as it is.
     """
     if sys.stderr.isatty():
-        with tqdm(total=total, unit=f" {unit}") as bar:
+        columns, rows = get_terminal_size()  # 80 × 24 where it says 0, as some do; tqdm is silent
+        with tqdm(total=total, unit=f" {unit}", ncols=columns, nrows=rows) as bar:
             yield bar
     else:
         lines = Lines(total, unit)
