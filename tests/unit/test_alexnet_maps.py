@@ -33,13 +33,13 @@ def test_maps_are_numbered_and_the_first_64_drawn():
 @pytest.mark.parametrize("cmap", ["gray", "viridis"])
 def test_zero_is_the_middle_of_the_scale_or_its_lower_end(cmap):
     """Wherever the values lie: with some below zero the middle, else the end."""
-    signed = torch.linspace(-5, 2, 64).view(1, 64, 1, 1).repeat(1, 1, 9, 9)
+    signed = torch.linspace(-2, 5, 64).view(1, 64, 1, 1).repeat(1, 1, 9, 9)
     figure = alexnet_maps.draw_maps("", signed, cmap)
     bar = figure.axes[0]._colorbar
-    assert bar.norm(0) == 0.5 and bar.norm(-5) == 0 and bar.cmap.name == cmap
+    assert bar.norm(0) == 0.5 and bar.norm(5) == 1 and bar.cmap.name == cmap
     figure = alexnet_maps.draw_maps("", signed.clamp(min=0), cmap)
     bar = figure.axes[0]._colorbar
-    assert bar.norm(0) == 0 and bar.norm(2) == 1
+    assert bar.norm(0) == 0 and bar.norm(5) == 1
 
 
 def test_filters_are_drawn_in_their_colours():
