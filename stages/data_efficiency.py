@@ -67,12 +67,12 @@ def accuracies(
 def draw(counts: list[int], pixels: list[float], features: list[float]) -> Figure:
     """Test accuracy over the number of training images: a line for pixels, a line for features."""
     lines = [
-        Line("its pixels", counts, pixels, "--s"),
-        Line("AlexNet's features of it", counts, features, "-o"),
+        Line("from pixels", counts, pixels, "--s"),
+        Line("from AlexNet's features", counts, features, "-o"),
     ]
     figure = plot_lines(
         lines,
-        title="A logistic regression that sees of each digit …",
+        title="Logistic regression on pixels and on AlexNet's features",
         x_label="training images",
         y_label="share of the test digits recognised",
         markersize=4,

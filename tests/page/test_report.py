@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.core.base import values
 from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.learning.trained import LAYERS, TrainedModel, load_model
 from stages.report import WEIGHT_BYTES, answering, first_units
@@ -45,7 +46,7 @@ def read(page):
 
 
 def percent(share):
-    return f"{share * 100:.1f} %"
+    return values.percent(share).replace("\u00a0", " ")
 
 
 def spaced(shape):
