@@ -11,13 +11,8 @@ from matplotlib.figure import Figure
 
 from stages.core.drawing.figure import DPI
 
-STEPS = (
-    0.005,
-    0.01,
-    0.02,
-    0.04,
-    0.08,
-)  # of a row's images, from which a mistake has a darker shade
+# Shares of a row's images; from each on, a mistake has a darker shade.
+STEPS = (0.005, 0.01, 0.02, 0.04, 0.08)
 SHADES = ("1", "0.9", "0.78", "0.62", "0.4", "0.15")  # greys, from white
 
 
