@@ -1,7 +1,8 @@
-"""Train one of the models on the digits; write its weights, learning curves and metrics, and
-snapshots of its first layer's weights while it learned."""
+"""Train one of the models on the digits; write its weights, learning curves, metrics and answers to
+the test images, and snapshots of its first layer's weights while it learned."""
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,16 @@ from stages.core.data.digits import NUM_LABELS, read_splits
 from stages.core.learning.curves import CurvePoint
 from stages.core.learning.layers import Layers, check_logits
 from stages.core.learning.models import build, num_parameters, weights
+from stages.core.learning.predictions import Prediction
 from stages.core.learning.trained import TrainedModel, save_model
-from stages.core.learning.training import TrainParams, accuracy, train
+from stages.core.learning.training import (
+    TrainParams,
+    cross_entropy,
+    diverges,
+    logits,
+    predictions,
+    train,
+)
 
 
 class ModelParams(TrainParams):
@@ -41,7 +50,13 @@ def evenly_spaced(count: int, last: int) -> list[int]:
 
 
 def main(
-    name: str, digits: Path, trained: Path, snapshots: Path, curve: Path, metrics: Path
+    name: str,
+    digits: Path,
+    trained: Path,
+    snapshots: Path,
+    curve: Path,
+    answers: Path,
+    metrics: Path,
 ) -> None:
     read_params("models", dict[Name, object])  # or a wrong name would be found after the training
     key = f"models.{name}"
@@ -76,16 +91,25 @@ def main(
         )
         points_of_curve = list(points)
 
+    test = data["test"]
+    test_logits = logits(model, test.inputs)
+    test_loss = cross_entropy(test_logits, test.labels)
+    if not math.isfinite(test_loss):
+        raise diverges(f"{PARAMS}: {key}", f"the loss of the test images is {test_loss}")
+    tested = predictions(test_logits, test.labels)
+
     save_model(TrainedModel(tuple(input_shape), params.layers, weights(model)), trained)
     save_tensors(
         {"iteration": np.array(kept_iterations), "weight": np.stack(kept_weights)}, snapshots
     )
     write_csv(curve, CurvePoint._fields, points_of_curve)
+    write_csv(answers, Prediction._fields, tested)
     results = {
         "loss": points_of_curve[-1].loss,
         "train_accuracy": points_of_curve[-1].train_accuracy,
         "val_accuracy": points_of_curve[-1].val_accuracy,
-        "test_accuracy": accuracy(model, data["test"]),
+        "test_loss": test_loss,
+        "test_accuracy": sum(found.predicted == found.actual for found in tested) / len(tested),
         "num_parameters": num_parameters(model),
     }
     with new_file(metrics) as file:

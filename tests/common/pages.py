@@ -161,5 +161,6 @@ def add_model(
     metrics["num_parameters"] = num_parameters(model)
     (folder / paths.metrics(name)).write_text(json.dumps(metrics))
     if name != "mlp":
-        shutil.copy(folder / paths.curves("mlp"), folder / paths.curves(name))
+        for path in (paths.curves, paths.predictions):
+            shutil.copy(folder / path("mlp"), folder / path(name))
         shutil.copytree(folder / "artifacts/figures/mlp", folder / "artifacts/figures" / name)

@@ -29,6 +29,10 @@ def curves(model: str) -> Path:
     return Path("artifacts/curves", f"{model}.csv")
 
 
+def predictions(model: str) -> Path:
+    return Path("artifacts/predictions", f"{model}.csv")
+
+
 def metrics(model: str) -> Path:
     return Path("artifacts/metrics", f"{model}.json")
 

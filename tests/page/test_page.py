@@ -1,6 +1,7 @@
 """The page in a browser: the models that answer in it, and every way to use it."""
 
 import base64
+import itertools
 import json
 import math
 import re
@@ -587,6 +588,56 @@ def test_why_the_models_answer_so(page, digits, models):
             why = page.locator(f"#answer-{name} a")
             assert why.get_attribute("href") == f"#why-{name}"
             assert why.get_attribute("aria-label") == f"Why? The layers of {TITLES[name]}"
+
+
+MISTAKES = """async place => {
+    const found = [];
+    for (const item of place.querySelectorAll("li")) {
+        const image = item.querySelector("img"), canvas = document.createElement("canvas");
+        image.loading = "eager";
+        await image.decode();
+        [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+        const context = canvas.getContext("2d");
+        context.drawImage(image, 0, 0);
+        const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+        found.push([image.alt, item.innerText.trim(), [...pixels]]);
+    }
+    return found;
+}"""
+
+
+def test_every_model_has_its_confusion_matrix_and_its_worst_mistakes(page, pipeline, digits):
+    section = page.locator("#mistakes")
+    assert section.locator("h3").all_inner_texts() == [*TITLES.values()]
+    shade = "all => all.map(e => getComputedStyle(e).backgroundColor)"
+    scale = section.locator(".scale span").evaluate_all(shade)
+    assert len({*scale}) == 5
+    for place, model in zip(section.locator(".columns").all(), TITLES, strict=True):
+        answers = rows_of(pipeline / paths.predictions(model))
+        wrong = [i for i, row in enumerate(answers) if row["predicted"] != row["actual"]]
+        worst = sorted(wrong, key=lambda i: -float(answers[i]["probability"]))[:10]
+        found = place.evaluate(MISTAKES)
+        for index, (alt, text, pixels) in zip(worst, found, strict=True):
+            row = answers[index]
+            assert alt == f"Test digit {index}, a handwritten {row['actual']}"
+            share = f"{float(row['probability']) * 100:.1f} %"
+            assert text.split() == [row["actual"], "→", row["predicted"], *share.split()]
+            shown = np.array(pixels).reshape(28, 28, 4)[..., 0]
+            assert np.abs(shown - digits["test_images"][index].astype(int)).max() <= 4
+        said = (
+            f"The 10 most certain of {len(wrong):,} mistakes: digit → answer, and its probability"
+        )
+        assert place.locator("p").inner_text() == said
+
+        pairs = [(int(row["actual"]), int(row["predicted"])) for row in answers]
+        actual = [digit for digit, _ in pairs]
+        colours = np.array(place.locator("td").evaluate_all(shade)).reshape(10, 10)
+        for digit, answer in itertools.product(range(10), repeat=2):
+            share = pairs.count((digit, answer)) / actual.count(digit)
+            steps = sum(share >= step for step in (0.005, 0.01, 0.02, 0.04, 0.08))
+            shaded = steps and digit != answer
+            expected = scale[steps - 1] if shaded else "rgba(0, 0, 0, 0)"
+            assert colours[digit, answer] == expected, (model, digit, answer)
 
 
 def test_the_slider_runs_through_the_snapshots(page, pipeline, models):

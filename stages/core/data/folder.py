@@ -59,7 +59,9 @@ def digested_files(folder: Path) -> Files:
         files.left_out.extend(
             f"{(below / name).as_posix()}/" for name in set(folders) - set(seen_folders)
         )
-        files.paths.extend((below / name).as_posix() for name in sorted(seen_names, key=os.fsencode))
+        files.paths.extend(
+            (below / name).as_posix() for name in sorted(seen_names, key=os.fsencode)
+        )
         folders[:] = sorted(seen_folders, key=os.fsencode)
     files.left_out.sort(key=os.fsencode)
     return files

@@ -18,6 +18,7 @@ from stages.core.base.errors import InputError
 from stages.core.base.params import Count, Params, Seed
 from stages.core.data.digits import Split
 from stages.core.learning.curves import CurvePoint
+from stages.core.learning.predictions import Prediction
 from stages.core.parallel.threads import in_threads
 
 EVAL_BATCH = 256  # images; far smaller or larger batches take longer
@@ -183,16 +184,28 @@ def train_step(
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, split: Split) -> float:
-    """The share of a split whose largest logit is that of the label.
+def logits(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """The logits (float32, N × labels) of N inputs.
 
     Switches the model to evaluation mode, in which dropout does nothing.
     """
     model.eval()
-    correct = sum(
-        (model(inputs).argmax(1) == labels).sum().item()
-        for inputs, labels in zip(
-            split.inputs.split(EVAL_BATCH), split.labels.split(EVAL_BATCH), strict=True
-        )
-    )
+    return torch.cat([model(batch) for batch in inputs.split(EVAL_BATCH)])
+
+
+def accuracy(model: nn.Module, split: Split) -> float:
+    """The share of a split whose largest logit is that of the label."""
+    correct = (logits(model, split.inputs).argmax(1) == split.labels).sum().item()
     return correct / len(split.labels)
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """The mean cross-entropy (nats) of N × labels logits, in float64."""
+    return F.cross_entropy(logits.double(), labels).item()
+
+
+def predictions(logits: torch.Tensor, labels: torch.Tensor) -> list[Prediction]:
+    """The answers to N inputs, by their logits, N × labels; probabilities to a millionth."""
+    columns = labels, logits.argmax(1), logits.double().softmax(1).amax(1)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Prediction(actual, answer, round(share, 6)) for actual, answer, share in rows]
