@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, chdir(name):
         paths.MNIST.parent.mkdir()
         paths.MNIST.symlink_to(ROOT / paths.MNIST)
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
             for digits, epochs in RUNS:
                 row = {"training images": f"{digits:,}", "epochs": epochs}
                 for model, title in MODELS.items():

@@ -469,7 +469,9 @@ def test_an_index_gets_its_credentials_for_pages_and_files(
     index, monkeypatch, user, credentials, absolute
 ):
     if user is None:
-        Path("netrc").write_text(f"machine 127.0.0.1 login user password {SECRET}\n")
+        Path("netrc").write_text(
+            f"machine 127.0.0.1 login user password {SECRET}\n", encoding="utf-8"
+        )
         monkeypatch.setenv("NETRC", "netrc")
     else:
         monkeypatch.setenv("PIP_INDEX_URL", with_user(f"{index.url}/simple", user))

@@ -213,8 +213,8 @@ def test_only_unreadable_images_are_refused(folder, failure):
 
 @pytest.mark.parametrize("name", [".dvcignore", "own/red/.dvcignore"])
 def test_what_dvc_ignores_is_not_read_but_named(folder, name, capfd):
-    Path(name).write_text("one.png\n*.tmp\n")
-    Path("own/red/x.tmp").write_text("")
+    Path(name).write_text("one.png\n*.tmp\n", encoding="utf-8")
+    Path("own/red/x.tmp").write_text("", encoding="utf-8")
     Path("own/.git/objects").mkdir(parents=True)
     shutil.copy("own/red/one.png", "own/.git/objects")
     run_stage("embed_images")
@@ -232,7 +232,7 @@ def test_a_dvc_project_in_the_folder_is_refused(folder, failure, where):
     message = failure("embed_images")
     assert message.startswith(where) and "DVC project of its own" in message
     if where != "own":
-        Path(".dvcignore").write_text(f"/{where}\n")  # as the message says
+        Path(".dvcignore").write_text(f"/{where}\n", encoding="utf-8")  # as the message says
         run_stage("embed_images")
         assert rows()[0]["path"] == "two.jpg"
 
@@ -240,7 +240,7 @@ def test_a_dvc_project_in_the_folder_is_refused(folder, failure, where):
 @pytest.mark.fault("a folder of images that DVC ignores")
 @pytest.mark.parametrize("ignored", ["own", "o*", "/own/"])
 def test_a_folder_that_dvc_ignores_as_a_whole_is_refused(folder, failure, ignored):
-    Path(".dvcignore").write_text(ignored)
+    Path(".dvcignore").write_text(ignored, encoding="utf-8")
     assert failure("embed_images").startswith("own is left out by DVC, which would not notice ")
     Path("own/own").mkdir()
     write_params(path="own/own")
@@ -282,12 +282,12 @@ def test_it_reads_what_dvc_digests(tmp_path, monkeypatch):
     for root in ("project/own/deep", "outside"):
         for name in names:
             Path(root, name).parent.mkdir(parents=True, exist_ok=True)
-            Path(root, name).write_text("")
+            Path(root, name).write_text("", encoding="utf-8")
         Path(root, "link.png").symlink_to("a.png")
     monkeypatch.chdir("project")
     Repo.init(no_scm=True)
-    Path(".dvcignore").write_text("*.tmp\n/own/deep/h\nkeep/*\n")
-    Path("own/.dvcignore").write_text("!keep/m\n")
+    Path(".dvcignore").write_text("*.tmp\n/own/deep/h\nkeep/*\n", encoding="utf-8")
+    Path("own/.dvcignore").write_text("!keep/m\n", encoding="utf-8")
     inside, outside = Path("own/deep"), Path("../outside")
     for folder in (inside, inside.absolute(), outside, outside.absolute(), Path("own/../own/deep")):
         repo = Repo()
