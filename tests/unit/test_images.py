@@ -127,6 +127,12 @@ def test_a_transparent_grey_of_16_bits_is_that_grey_alone():
     assert read("image.png").tolist() == [[[255] * 3, [100] * 3]]
 
 
+def test_of_a_transparent_colour_only_the_bits_count_that_pixels_have():
+    png("image.png", np.array([[[1, 2, 3], [255, 2, 3]]]), 8, 2, tRNS=struct.pack(">3H", 257, 2, 3))
+    assert (read("image.png") == by_vips("image.png")).all()
+    assert read("image.png").tolist() == [[[255] * 3, [255, 2, 3]]]
+
+
 def test_a_transparent_colour_of_16_bits_is_that_colour_alone():
     pixels = np.array([[[100, 200, 300], [25600, 200, 300], [101, 200, 300]]])
     png("image.png", pixels, 16, 2, tRNS=struct.pack(">3H", 100, 200, 300))
@@ -299,7 +305,9 @@ def test_a_palette_of_16_bits_or_against_the_standard_of_8():
 def test_a_preview_is_not_taken_for_the_photograph():
     """Raw photographs, such as DNG, are TIFF files that start with a small preview."""
     tifffile.imwrite("image.dng", noise(3), photometric="rgb", subfiletype=1)
-    assert reason("image.dng").startswith("has but a preview that can be read, like a raw photo; ")
+    assert reason("image.dng").startswith(
+        "starts with a preview, as raw photographs do; save it as "
+    )
 
 
 def test_lab_becomes_rgb():
@@ -362,8 +370,7 @@ def test_every_orientation_is_set_upright(suffix, orientation):
     expected = by_vips(f"image.{suffix}")
     assert expected.shape == ((64, 32, 3) if orientation > 4 else (32, 64, 3))
     assert np.abs(read(f"image.{suffix}") - expected).mean() <= 2
-    _, stored = open_with_size(Path(f"image.{suffix}"))
-    assert stored == ((64, 32) if suffix != "avif" or orientation <= 4 else (64, 32))
+    assert open_with_size(Path(f"image.{suffix}"))[1] == (64, 32)
 
 
 @pytest.mark.parametrize(
