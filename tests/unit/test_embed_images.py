@@ -148,17 +148,17 @@ def broken(folder):
     (folder / "photo.heic").write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic")
     (folder / "drawing.svg").write_text("<svg/>")
     (folder / "link.png").symlink_to("nowhere.png")
-    Image.new("1", (20000, 20000)).save(folder / "bomb.png")
+    Image.new("1", (20000, 10001)).save(folder / "bomb.png")
     (Path(os.fsdecode(bytes(folder) + b"/\xff.png"))).write_bytes(whole)
     return {
-        "bomb.png": "has ",  # too many pixels
-        "drawing.svg": "is not an image ",
-        "empty.png": "is not an image ",
+        "bomb.png": "has too many pixels; 200,000,000 are allowed",
+        "drawing.svg": "is not an image of a kind that can be read: ",
+        "empty.png": "is not an image of a kind that can be read: ",
         "half": "cannot be read as an image: ",
         "half.jpg": "cannot be read as an image: ",
         "link.png": "cannot be read as an image: No such file or directory",
         "photo.heic": "is a HEIC image, which Pillow does not read; convert it to JPEG or PNG",
-        "text.jpg": "is not an image ",
+        "text.jpg": "is not an image of a kind that can be read: ",
         "\ufffd.png": "has a name that is not UTF-8",
     }
 

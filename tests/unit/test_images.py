@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import zlib
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import pyvips
 import tifffile
-from PIL import Image
+from PIL import Image, PpmImagePlugin
 
 from stages.core.data import images
 from stages.core.data.images import UnreadableImage, open_rgb, open_with_size
+
+from common.project import ROOT, execute
 
 SIDE = 23
 
@@ -83,8 +86,8 @@ def png(path, pixels, depth, colour, **chunks):
 
 
 def few_values(depth, *shape):
-    """Of which many are equal, in their upper byte or their lower one too."""
-    values = np.array([100, 25600, 25700, 100 * 257, 0, 65535]) % 2**depth
+    """Of which many are equal, or are so in their upper or lower byte or half."""
+    values = np.array([100, 25600, 25700, 101, 0, 65535]) % 2**depth
     return np.random.default_rng(7).choice(values, (SIDE, SIDE + 7, *shape))
 
 
@@ -100,8 +103,10 @@ def test_a_png_of_any_depth_has_the_right_pixels_transparent(depth, colour, tran
         chunks["PLTE"] = noise(3).tobytes()[: 3 * 2**depth]
         alphas = bytes([0, 128, 255, 0, 7, 255])
         transparency = alphas[: 2**depth]
-    else:
+    elif colour == 2:
         transparency = pixels[3, 5].astype(">u2").tobytes()
+    else:
+        transparency = struct.pack(">H", 101 % 2**depth)
     if transparent:
         chunks["tRNS"] = transparency
     png("image.png", pixels, depth, colour, **chunks)
@@ -120,6 +125,12 @@ def test_a_png_with_alpha_is_on_white(depth, colour):
 def test_a_transparent_grey_of_16_bits_is_that_grey_alone():
     png("image.png", np.array([[100, 25600]]), 16, 0, tRNS=struct.pack(">H", 100))
     assert read("image.png").tolist() == [[[255] * 3, [100] * 3]]
+
+
+def test_of_a_transparent_colour_only_the_bits_count_that_pixels_have():
+    png("image.png", np.array([[[1, 2, 3], [255, 2, 3]]]), 8, 2, tRNS=struct.pack(">3H", 257, 2, 3))
+    assert (read("image.png") == by_vips("image.png")).all()
+    assert read("image.png").tolist() == [[[255] * 3, [255, 2, 3]]]
 
 
 def test_a_transparent_colour_of_16_bits_is_that_colour_alone():
@@ -294,7 +305,9 @@ def test_a_palette_of_16_bits_or_against_the_standard_of_8():
 def test_a_preview_is_not_taken_for_the_photograph():
     """Raw photographs, such as DNG, are TIFF files that start with a small preview."""
     tifffile.imwrite("image.dng", noise(3), photometric="rgb", subfiletype=1)
-    assert reason("image.dng").startswith("has but a preview that can be read, like a raw photo; ")
+    assert reason("image.dng").startswith(
+        "starts with a preview, as raw photographs do; save it as "
+    )
 
 
 def test_lab_becomes_rgb():
@@ -308,7 +321,8 @@ def test_lab_becomes_rgb():
 
 @pytest.mark.parametrize("largest", [1, 15, 100, 255, 256, 1023, 4095, 65535])
 @pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
-def test_pgm_and_ppm_have_the_white_that_they_say(kind, largest):
+def test_pgm_and_ppm_have_the_white_that_they_say(monkeypatch, kind, largest):
+    monkeypatch.delattr(PpmImagePlugin.PpmDecoder, "decode")  # takes minutes for a photograph
     channels = 3 if kind in ("P3", "P6") else 1
     values = np.linspace(0, largest, 60 * channels).astype(int).reshape(5, 12, channels)
     header = f"{kind}\n# a comment\n12 5\n{largest}\n".encode()
@@ -356,8 +370,7 @@ def test_every_orientation_is_set_upright(suffix, orientation):
     expected = by_vips(f"image.{suffix}")
     assert expected.shape == ((64, 32, 3) if orientation > 4 else (32, 64, 3))
     assert np.abs(read(f"image.{suffix}") - expected).mean() <= 2
-    _, stored = open_with_size(Path(f"image.{suffix}"))
-    assert stored == ((64, 32) if suffix != "avif" or orientation <= 4 else (64, 32))
+    assert open_with_size(Path(f"image.{suffix}"))[1] == (64, 32)
 
 
 @pytest.mark.parametrize(
@@ -452,7 +465,7 @@ def test_whatever_is_broken_is_read_or_refused_in_one_line(format, capfd):
     image.save(path, format)
     whole = path.read_bytes()
     numbers = np.random.default_rng(7)
-    for _ in range(100):
+    for _ in range(40):
         content = bytearray(whole)
         for place in numbers.integers(0, min(len(whole), 300), 3):
             content[place] = numbers.integers(256)
@@ -509,6 +522,23 @@ def test_an_unknown_variant_of_a_known_kind_is_named():
     assert reason("image.jpg").startswith("is a JPEG file of a kind that cannot be read; save it")
 
 
+def test_libraries_write_nothing_to_standard_error():
+    """In a process of its own: pytest takes what Pillow logs."""
+    tags = {256: (3, 9), 257: (3, 9), 258: (3, 8), 259: (3, 1), 262: (3, 1), 277: (3, 50_000)}
+    tiff("image.tif", tags, bytes(81))
+    code = f"""
+from pathlib import Path
+from stages.core.data.images import UnreadableImage, open_rgb
+try:
+    open_rgb(Path({str(Path("image.tif").resolve())!r}))
+except UnreadableImage as error:
+    print(error)
+"""
+    result = execute(ROOT, sys.executable, "-c", code)
+    assert result.stdout.startswith("is a TIFF file of a kind that cannot be read"), result
+    assert result.stderr == ""
+
+
 def test_what_is_no_file_does_not_block():
     os.mkfifo("pipe.jpg")
     assert reason("pipe.jpg") == reason(".") == "is not a file"
@@ -542,20 +572,35 @@ def test_a_small_tiff_with_a_large_tile_is_refused_undecoded():
     assert reason("image.tif") == "has too many pixels; 200,000,000 are allowed"
 
 
+class Turn(nullcontext):
+    """Counts how often it is somebody's turn."""
+
+    taken = 0
+
+    def __enter__(self):
+        self.taken += 1
+
+
+@pytest.fixture
+def turn(monkeypatch):
+    turn = Turn()
+    monkeypatch.setattr(images, "_one_large", turn)
+    monkeypatch.setattr(images, "LARGE", 80 * 60)
+    return turn
+
+
+@pytest.mark.parametrize(("progressive", "taken"), [(False, 0), (True, 1)])
+def test_a_large_jpeg_needs_no_turn_unless_it_is_decoded_whole(turn, progressive, taken):
+    two_halves(640, 480).save("large.jpg", progressive=progressive)
+    assert open_rgb(Path("large.jpg"), side=40).size == (80, 60) and turn.taken == taken
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
-def test_large_images_are_scaled_down_one_at_a_time(monkeypatch, mode):
-    class Turn(nullcontext):
-        taken = 0
-
-        def __enter__(self):
-            Turn.taken += 1
-
-    monkeypatch.setattr(images, "_one_large", Turn())
-    monkeypatch.setattr(images, "LARGE", 64 * 48)
+def test_large_images_are_scaled_down_one_at_a_time(turn, mode):
     two_halves(64, 48).convert(mode).save("small.png")
     two_halves(640, 480).convert(mode).save("large.png")
-    assert open_rgb(Path("small.png"), side=20).size == (64, 48) and Turn.taken == 0
+    assert open_rgb(Path("small.png"), side=20).size == (64, 48) and turn.taken == 0
     image = open_rgb(Path("large.png"), side=20)
-    assert image.size == (54, 40) and Turn.taken == 1
+    assert image.size == (54, 40) and turn.taken == 1
     whole = np.asarray(open_rgb(Path("large.png")).reduce(12))
     assert np.abs(np.asarray(image).astype(int) - whole).max() <= 1

@@ -97,7 +97,7 @@ def test_exif_sets_it_upright():
     assert is_close(pixels[50, 10], BLUE) and is_close(pixels[50, 90], RED)
 
 
-@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff", "avif"])
 def test_an_animation_gives_its_first_frame(suffix):
     first = Image.new("RGB", (100, 100), RED)
     rest = [Image.new("RGB", (100, 100), BLUE)]

@@ -53,7 +53,7 @@ def open_rgb(path: Path, side: int | None = None) -> Image.Image:
     Give `side` if the image will be scaled down: a JPEG is then decoded, faster, at a half, quarter
     or eighth of its size, and other images of more than LARGE pixels are scaled down by a whole
     number; at least `side` pixels in height and width are left.
-    Decoding takes from 4 to 12 bytes of memory per pixel; 25 for WebP and JPEG 2000, and for
+    Decoding takes from 4 to 14 bytes of memory per pixel; 25 for WebP and JPEG 2000, and for
     transparency without `side`: 5 GB for MAX_PIXELS. A process decodes images of more than LARGE
     pixels one at a time.
     Raises UnreadableImage if the file is not such an image, broken, has more than MAX_PIXELS, or
@@ -82,7 +82,7 @@ def open_with_size(path: Path, side: int | None = None) -> tuple[Image.Image, tu
     except Exception as error:  # broken images raise errors of any kind
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if reason.startswith("decoder error"):  # a number of Pillow's
-            reason = "its data are broken"
+            reason = "its data are broken, or compressed in an unknown way"
         raise UnreadableImage(f"cannot be read as an image: {' '.join(reason.split())}") from None
 
 
@@ -132,7 +132,7 @@ def _decoded(image: ImageFile.ImageFile, path: Path) -> Image.Image:
     `transparency`. Corrects what Pillow gets wrong."""
     decoder, _, offset, args = image.tile[0] if image.tile else ("", None, 0, "")
     rawmode, *rest = args if isinstance(args, tuple) else (args,)
-    if decoder == "ppm":
+    if decoder == "ppm" and image.mode in ("L", "I", "RGB"):
         return _scaled_ppm(image, path, offset, largest=rest[0])
     inverted = opaque = False
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -162,9 +162,11 @@ def _decoded(image: ImageFile.ImageFile, path: Path) -> Image.Image:
     if image.format == "PNG" and key is not None and image.mode != "P":
         if rawmode == "RGB;16B":
             return _with_alpha_of_16_bits(image, key, path)
-        if rawmode in ("L;2", "L;4"):
-            largest = 2 ** int(rawmode[2]) - 1
+        largest = {"L;2": 3, "L;4": 15}.get(rawmode, 255)
+        if isinstance(key, int):
             image.info["transparency"] = (key & largest) * 255 // largest
+        else:
+            image.info["transparency"] = tuple(value & largest for value in key)
     return image
 
 
@@ -188,7 +190,7 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
     if 2 in tags.get(Tag.SampleFormat, ()) and max(tags.get(Tag.BitsPerSample, (1,))) <= 16:
         raise UnreadableImage("has signed numbers, of no known range; they should be unsigned")
     if tags.get(Tag.NewSubfileType, 0) & 1:
-        raise UnreadableImage(f"has but a preview that can be read, like a raw photo; {SAVE_AS}")
+        raise UnreadableImage(f"starts with a preview, as raw photographs do; {SAVE_AS}")
     if tags.get(Tag.PlanarConfiguration, 1) == 2 and image.mode in ("LA", "La", "PA"):
         raise UnreadableImage(f"has its transparency in a plane of its own; {SAVE_AS}")
     if image.mode in ("P", "PA") and max(tags[Tag.ColorMap]) < 256:  # 8 bits, against the standard
