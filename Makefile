@@ -20,8 +20,8 @@ PYTHON ?= python$(VERSION)# makes .venv
 PYTEST = pytest --numprocesses 2 --dist worksteal
 COMMAND = PYTHONPATH=.:tests python -m
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# What would bring in another Python's modules, hide ours, drop assertions, or wait at the end.
-unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONINSPECT
+# What would bring in other modules, hide ours, drop assertions, wait at the end, or stop DVC.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONINSPECT PYTHONWARNINGS
 # DVC would run the stages in the user's own shell, which may be none; and file names are UTF-8,
 # whatever the user's locale.
 export SHELL

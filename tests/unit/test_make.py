@@ -117,7 +117,7 @@ def test_an_environment_that_was_moved_is_named(folder):
     assert make(folder)[0].returncode == 0
 
 
-@pytest.mark.parametrize("name", ["PYTHONHOME", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONOPTIMIZE"])
+@pytest.mark.parametrize("name", ["PYTHONHOME", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONWARNINGS"])
 def test_the_users_python_variables_do_not_count(folder, name):
     text = PYTHON.format(version="3.11").replace("$*", "$* ${" + name + "-}")
     executable(with_venv(folder) / ".venv/bin/python", text)
