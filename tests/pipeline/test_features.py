@@ -164,7 +164,7 @@ def test_pandas_polars_duckdb_and_pyarrow_read_the_folder(project, monkeypatch):
         ("own", lambda own: (own / ".dvcignore").touch(), ".dvcignore file should not be in"),
         ("own", lambda own: Path(os.fsdecode(bytes(own) + b"/\xff.png")).touch(), "'utf-8' codec"),
         (".", lambda own: None, "both a dependency and an output"),
-        ("nowhere", lambda own: None, "missing data 'source'"),
+        ("nowhere", lambda own: None, "No such file or directory"),
     ],
 )
 def test_what_dvc_says_of_a_folder_is_in_the_docs(project, path, make, says):
