@@ -33,7 +33,7 @@ def locked(
         kinds = dict.fromkeys(reads, fcntl.LOCK_SH) | {stage: fcntl.LOCK_EX}
         held = []
         for name, kind in kinds.items():
-            file = files.enter_context((folder / name).open("w"))
+            file = files.enter_context((folder / name).open("wb"))
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
             except BlockingIOError:
