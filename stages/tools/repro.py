@@ -19,6 +19,7 @@ from stages.core.base.command import Parser
 
 import networkx
 from dvc.cli import main as dvc
+from dvc.config import Config
 from dvc.repo import Repo
 
 from stages.core.base.errors import InputError, explained
@@ -123,6 +124,8 @@ def run_all(jobs: int, scheduler: str | None) -> None:
     """Run what is out of date; ends the process if a stage fails."""
     if jobs == 1 and not scheduler:
         check_paths(there=True)
+        with explained_by_dvc():
+            Config.from_cwd()  # where DVC finds a fault, it prints a traceback
         if status := dvc(["repro"]):
             sys.exit(status)
         return

@@ -36,6 +36,11 @@ def test_the_pictures_are_the_pipeline_s(pipeline):
         assert (ROOT / picture).read_bytes() == (pipeline / figure).read_bytes()
 
 
+def test_the_graph_is_drawn_by_the_command_beside_it():
+    [draw] = re.findall(r"`(dvc dag .*?) > docs/graph.md`", README)
+    assert execute(ROOT, *draw.split()).stdout == (ROOT / "docs/graph.md").read_text()
+
+
 def test_every_fault_that_is_tried_is_a_row_and_nothing_was_lost():
     """`make faults` writes the table."""
     table = re.findall(
