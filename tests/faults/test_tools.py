@@ -137,7 +137,8 @@ SAYINGS = {
     "Is your cache up to date?": "dvc checkout",
     "Unable to acquire lock": f"mkdir -p .dvc/tmp; flock .dvc/tmp/lock {PHOTO}",
     "it is being blocked by": (
-        """mkdir -p .dvc/tmp; lock='"write": {"'$PWD'/data/photo.png": {"pid": 1, "cmd": "dvc"}}';"""
+        "mkdir -p .dvc/tmp; "
+        """lock='"write": {"'$PWD'/data/photo.png": {"pid": 1, "cmd": "dvc"}}'; """
         f"""echo "{{$lock, \\"read\\": {{}}}}" > .dvc/tmp/rwlock; {PHOTO}"""
     ),
     "Unable to read RWLock-file": f"mkdir -p .dvc/tmp; echo '{{' > .dvc/tmp/rwlock; {PHOTO}",
