@@ -18,6 +18,7 @@ TOOLS = {
     "repro side by side": REPRO,
 }
 ON_FILES = [tool for tool in TOOLS if tool != "compare HEAD"]  # those that read what is here
+ON_GIT = [tool for tool in TOOLS if tool != "compare"]
 
 
 @pytest.mark.slow
@@ -79,7 +80,7 @@ def as_file(project: Path) -> None:
     ("break_it", "words", "tools"),
     [
         (another_owner, "git config --global --add safe.directory", ["compare HEAD"]),
-        (lambda project: shutil.rmtree(project / ".git"), "is not a git repository", TOOLS),
+        (lambda project: shutil.rmtree(project / ".git"), "is not a git repository", ON_GIT),
         (without_commits, "unknown Git revision", ["compare HEAD"]),
         (lambda project: shutil.rmtree(project / ".dvc"), "not inside of a DVC repository", TOOLS),
         (lambda project: (project / "dvc.yaml").unlink(), "no dvc.yaml with stages", ["check"]),
@@ -137,7 +138,7 @@ SAYINGS = {
     "Is your cache up to date?": "dvc checkout",
     "Unable to acquire lock": f"mkdir -p .dvc/tmp; flock .dvc/tmp/lock {PHOTO}",
     "it is being blocked by": (
-        """mkdir -p .dvc/tmp; lock='"write": {"'$PWD'/data/photo.png": {"pid": 1, "cmd": "dvc"}}';"""
+        """mkdir -p .dvc/tmp; lock='"write": {"'$PWD'/data/photo.png": {"pid": 1, "cmd": "x"}}';"""
         f"""echo "{{$lock, \\"read\\": {{}}}}" > .dvc/tmp/rwlock; {PHOTO}"""
     ),
     "Unable to read RWLock-file": f"mkdir -p .dvc/tmp; echo '{{' > .dvc/tmp/rwlock; {PHOTO}",
