@@ -81,6 +81,7 @@ def read_run(revision: str) -> Run:
     if revision == WORKSPACE:
         check_paths()
     with explained_by_dvc(f"{revision}: "):
+        Repo.find_root()  # raises its error; DVCFileSystem would take any folder for a project
         if revision != WORKSPACE:
             check_revision(revision)
         try:

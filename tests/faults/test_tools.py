@@ -18,6 +18,7 @@ TOOLS = {
     "repro side by side": REPRO,
 }
 ON_FILES = [tool for tool in TOOLS if tool != "compare HEAD"]  # those that read what is here
+ON_GIT = [tool for tool in TOOLS if tool != "compare"]
 
 
 @pytest.mark.slow
@@ -79,7 +80,7 @@ def as_file(project: Path) -> None:
     ("break_it", "words", "tools"),
     [
         (another_owner, "git config --global --add safe.directory", ["compare HEAD"]),
-        (lambda project: shutil.rmtree(project / ".git"), "is not a git repository", TOOLS),
+        (lambda project: shutil.rmtree(project / ".git"), "is not a git repository", ON_GIT),
         (without_commits, "unknown Git revision", ["compare HEAD"]),
         (lambda project: shutil.rmtree(project / ".dvc"), "not inside of a DVC repository", TOOLS),
         (lambda project: (project / "dvc.yaml").unlink(), "no dvc.yaml with stages", ["check"]),
@@ -126,6 +127,10 @@ def photo(path: str) -> str:
     return f"sed -i 's/path: data.gr.*/path: {path}/' params.yaml; {PHOTO}"
 
 
+def elsewhere(folder: str, command: str) -> str:
+    return f"cp -r . '../{folder}'; cd '../{folder}'; {command}"
+
+
 SAYINGS = {
     "failed to reproduce": f"sed -i 's/size: 631/size: 1/' params.yaml; {PHOTO}",
     "Having any troubles?": photo("2024"),
@@ -137,14 +142,18 @@ SAYINGS = {
     "Is your cache up to date?": "dvc checkout",
     "Unable to acquire lock": f"mkdir -p .dvc/tmp; flock .dvc/tmp/lock {PHOTO}",
     "it is being blocked by": (
-        "mkdir -p .dvc/tmp; "
-        """lock='"write": {"'$PWD'/data/photo.png": {"pid": 1, "cmd": "dvc"}}'; """
+        """mkdir -p .dvc/tmp; lock='"write": {"'$PWD'/data/photo.png": {"pid": 1, "cmd": "x"}}';"""
         f"""echo "{{$lock, \\"read\\": {{}}}}" > .dvc/tmp/rwlock; {PHOTO}"""
     ),
     "Unable to read RWLock-file": f"mkdir -p .dvc/tmp; echo '{{' > .dvc/tmp/rwlock; {PHOTO}",
     "is not owned by current user": "chown -R 12345 .; dvc exp show",
     "is not a git repository": f"rm -r .git; {PHOTO}",
     "you are not inside of a DVC repository": f"rm -r .dvc; {PHOTO}",
+    "Git failed to push": elsewhere("a#b", "dvc exp run --temp prepare_photo"),
+    "can't encode character": elsewhere("ü", "dvc exp run --temp prepare_photo"),
+    "out of range for positional args": elsewhere("a{}b", PHOTO),
+    "No module named 'stages'": f"PYTHONSAFEPATH=1 {PHOTO}",
+    "This account is currently not available": f"SHELL=/usr/sbin/nologin {PHOTO}",
     "Failed": (
         "dvc exp run --queue -S photo.path=a.jpg prepare_photo; dvc exp run --run-all; "
         "dvc queue status"

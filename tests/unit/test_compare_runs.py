@@ -98,12 +98,14 @@ def rows(**columns):
 
 
 def test_words_tell_the_lines_of_a_table_apart():
-    """Numbers do not: they are other curves of the same table."""
+    """Numbers do not, which are other curves of the same table, unless an x stands there twice."""
     table = rows(model=["a", "a", "b"], x=[1, 2, 1], y=[3, 4, 5], z=[1, 2, 3])
     assert lines(table, ("x", "y")) == {"a": table[:2], "b": table[2:]}
     assert lines(rows(x=[1, 2], y=[3, 4], z=[0, 1]), ("x", "y")).keys() == {""}
     table = rows(model=["1", "b"], run=["c", "c"], x=[1, 1], y=[2, 3])
     assert lines(table, ("x", "y")).keys() == {"1, c", "b, c"}
+    table = rows(model=["1", "1", "02"], x=[1, 2, 1], y=[3, 4, 5], z=[7, 7, 7])
+    assert lines(table, ("x", "y")) == {"1": table[:2], "02": table[2:]}
     assert lines([], ("x", "y")) == {}
 
 
