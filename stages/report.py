@@ -20,7 +20,7 @@ from stages.core.base.files import new_file, write_csv
 from stages.core.base.params import PARAMS, Name, read_params
 from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
-from stages.core.drawing.confusion import STEPS, shades
+from stages.core.drawing.shades import STEPS, shades
 from stages.core.drawing.tiles import tiled
 from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.layers import Conv

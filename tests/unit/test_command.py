@@ -41,7 +41,9 @@ def packages(stage):
     """Those that a stage needs, by what dvc.yaml says of it."""
     deps = {dep.def_path for dep in stage.deps}
     draws = any(
-        out.plot or any(f.startswith(f"{out.def_path}/") for f in FIGURES) for out in stage.outs
+        (out.plot and out.def_path.endswith(".png"))
+        or any(f.startswith(f"{out.def_path}/") for f in FIGURES)
+        for out in stage.outs
     )
     uses = {
         "torch": "stages/core/numerics" in deps,

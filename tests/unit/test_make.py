@@ -31,6 +31,7 @@ def folder(tmp_path):
     for name in ("Makefile", "requirements.txt", "tests/requirements.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     executable(tmp_path / "bin/python3.11", PYTHON.format(version="3.11"))
+    execute(tmp_path, "git", "init", "-q").check_returncode()
     return tmp_path
 
 

@@ -8,7 +8,9 @@ from stages import mistakes
 from stages.core.base.errors import InputError
 from stages.core.base.files import write_csv
 from stages.core.base.tensors import save_tensors
-from stages.core.drawing.confusion import SHADES, draw_confusion, shades
+from stages.core.base.values import percent
+from stages.core.drawing.confusion import SHADES, draw_confusion
+from stages.core.drawing.shades import shades
 from stages.core.learning.predictions import (
     Prediction,
     confusion_matrix,
@@ -95,9 +97,9 @@ def test_the_figure_has_every_count_in_its_cell_and_the_scale():
     assert [label.get_text() for label in axes.get_xticklabels()] == [*"0123456789"]
     assert [label.get_text() for label in axes.get_yticklabels()] == [*"0123456789"]
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("digit", "answer")
-    right = counts.trace() / counts.sum() * 100
+    right = percent(counts.trace() / counts.sum())
     assert axes.get_title() == (
-        f"$CNN\nrecognises {counts.trace():,} of 328,350 test images, {right:.1f} %"
+        f"$CNN\nrecognises {counts.trace():,} of 328,350 test images, {right}"
     )
     [mesh] = axes.collections
     shown = [to_hex(colour) for colour in mesh.to_rgba(mesh.get_array()).reshape(-1, 4)]
@@ -141,7 +143,7 @@ def test_it_is_said_how_many_there_are(wrong, said):
     figure = mistakes.draw_mistakes("CNN", np.zeros((40, 28, 28), np.uint8), answers)
     title, heading, *labels = texts(figure)
     assert title == "CNN" and heading.startswith(f"Mistakes on test images, {said}, ")
-    assert labels == ["1 → 2, 98.7 %"] * min(wrong, 24)
+    assert labels == ["1 → 2, 98.7\N{NO-BREAK SPACE}%"] * min(wrong, 24)
 
 
 def test_a_model_without_mistakes_has_a_figure_too(folder):

@@ -1,8 +1,4 @@
-"""Confusion matrices: a table of counts, its mistakes shaded.
-
-The shades double from step to step, so that both good and bad models show their mistakes, and they
-stand for the same shares in every figure. Right answers are not shaded: they would drown the rest.
-"""
+"""Confusion matrices: a table of counts, its mistakes shaded."""
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -11,18 +7,9 @@ from matplotlib.figure import Figure
 
 from stages.core.base.values import percent
 from stages.core.drawing.figure import DPI
+from stages.core.drawing.shades import STEPS, shades
 
-# Shares of a row's images; from each on, a mistake has a darker shade.
-STEPS = (0.005, 0.01, 0.02, 0.04, 0.08)
 SHADES = ("1", "0.9", "0.78", "0.62", "0.4", "0.15")  # greys, from white
-
-
-def shades(counts: np.ndarray) -> np.ndarray:
-    """The shade of each cell of a confusion matrix, true labels in rows: 0 (none) to 5."""
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    found = np.digitize(shares, STEPS)
-    np.fill_diagonal(found, 0)
-    return found
 
 
 def draw_confusion(title: str, counts: np.ndarray) -> Figure:

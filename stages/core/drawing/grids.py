@@ -77,11 +77,12 @@ class Grid(NamedTuple):
         down, across = self.pitch
         return self.rows * down - GAP, self.columns * across - GAP
 
-    def place(self, index: int) -> tuple[int, int]:
-        """Row and column, in pixels, of the upper left corner of a tile."""
-        row, column = divmod(index, self.columns)
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Row and column, in pixels, of the upper left corner of each tile."""
         down, across = self.pitch
-        return row * down + LABEL, column * across
+        cells = (divmod(index, self.columns) for index in range(len(self.tiles)))
+        return [(row * down + LABEL, column * across) for row, column in cells]
 
 
 def limits_around_zero(values: np.ndarray) -> tuple[float, float]:
@@ -173,8 +174,7 @@ def draw_grids(
         text(MARGIN, height - top, heading, fontsize=MEDIUM)
         top += HEADING + HEADING_LINE * heading.count("\n")
         figure.add_artist(Pixels(compose(grid, scale), MARGIN, height - top - grid.size[0]))
-        for index, name in enumerate(grid.names):
-            y, x = grid.place(index)
+        for name, (y, x) in zip(grid.names, grid.places, strict=True):
             text(MARGIN + x, height - top - y + LABEL, name, fontsize=SMALL)
         top += grid.size[0] + MARGIN
 
