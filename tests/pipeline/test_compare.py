@@ -216,7 +216,8 @@ def test_what_cannot_be_read_is_one_line(tried, tmp_path):
     shutil.rmtree(elsewhere / ".git")
     result = compare(elsewhere, "HEAD")
     assert result.returncode == 1
-    assert re.fullmatch("error: HEAD: .* is not a git repository\n", result.stderr)
+    message = "error: HEAD: .* is not a git repository; clone the project with git\n"
+    assert re.fullmatch(message, result.stderr)
 
 
 def test_a_window_opens_where_there_is_one(tried, tmp_path):

@@ -97,7 +97,7 @@ def test_make_ends_with_the_address_of_the_page(project, jobs):
     made = execute(project, "make", "-n", "-o", ".venv/installed", "repro", *jobs)
     command = made.stdout.replace("\\\n", "").splitlines()[-1]
     result = execute(project, "sh", "-c", command)
-    said, last = result.stdout.splitlines()
+    *_, said, last = result.stdout.splitlines()
     assert said == "Data and pipelines are up to date."
     address = (project / "artifacts/report/index.html").as_uri()
     assert re.fullmatch(rf"After \d+ s, the page is up to date: {re.escape(address)}", last)
@@ -115,8 +115,9 @@ def test_make_ends_with_the_address_of_the_page(project, jobs):
     ],
 )
 def test_a_path_that_is_none_is_named_before_dvc_reads_it(tmp_path, key, value, problem, jobs):
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("dvc.yaml", "params.yaml", "data/grace_hopper.jpg"):
+        shutil.copy(ROOT / name, tmp_path / name)
     change(tmp_path, key, path=value)
     result = execute(tmp_path, *REPRO, "--jobs", jobs, PYTHONPATH=str(ROOT))
     assert (result.returncode, result.stdout) == (1, "")
