@@ -267,7 +267,8 @@ def test_other_weights_of_alexnet_are_one_line(folder, failure):
 @pytest.mark.parametrize("stage", ["convolve", "alexnet_maps"])
 def test_a_photograph_that_is_none_is_one_line(folder, failure, stage):
     paths.PHOTO.write_bytes(b"<html>")
-    assert failure(stage) == f"{paths.PHOTO} is not an image that Pillow knows"
+    message = failure(stage)
+    assert message.startswith(f"{paths.PHOTO} is not an image of a kind that can be read: JPEG, ")
     Image.new("RGB", (80, 70)).save(paths.PHOTO)
     assert failure(stage) == f"{paths.PHOTO} has 80 × 70 pixels; it should be square"
 
