@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+ENVIRONMENT = {  # without what `make test` tells a make that it starts
+    name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+} | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 LOCK = (ROOT / "dvc.lock").read_bytes()
 
 REPRO = ("python", "-m", "stages.tools.repro")
