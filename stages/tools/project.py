@@ -10,7 +10,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 
 from stages.core.base.errors import InputError
-from stages.core.base.params import PARAMS, read_params
+from stages.core.base.params import PARAMS, Name, read_params
 
 GRAPH = Path("dvc.yaml")  # DVC's name for it
 
@@ -20,6 +20,11 @@ ADVICE = {
     "is not a git repository": "clone the project with git",
     "Empty git repo": "commit something first",
 }
+
+
+def check_names() -> None:
+    """Raises InputError unless the models have names that the shell and DVC take as they are."""
+    read_params("models", dict[Name, object])
 
 
 def check_paths(*, there: bool = False) -> None:
@@ -37,6 +42,8 @@ def check_paths(*, there: bool = False) -> None:
                 f"{PARAMS}: {name} is {shown}; it should be a path, in quotes if it is a number"
             )
         path = Path(value)
+        if path.exists() and not (path.is_file() or path.is_dir()):  # DVC would read it for ever
+            raise InputError(f"{PARAMS}: {name} is {value}, which is neither a file nor a folder")
         is_made = any(f"- {above.as_posix()}\n" in graph for above in (path, *path.parents))
         if there and not is_made and not path.exists():
             raise InputError(f"{PARAMS}: {name} is {value}, but there is no such file or folder")
@@ -83,6 +90,7 @@ def explained_by_dvc(where: str = "") -> Iterator[None]:
 def open_project(*, there: bool = False) -> Repo:
     """The project in this folder, its stages read. Raises InputError if that is impossible, or if
     there are none; `there` as in `check_paths`."""
+    check_names()
     check_paths(there=there)
     with explained_by_dvc():
         repo = Repo()

@@ -234,6 +234,8 @@ def main() -> None:
     parser.add_argument("figure", type=Path, help="the PNG file to write")
     arguments = parser.parse_args()
     with explained():
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError("nothing to read: pipe `dvc exp show --json` into this command")
         runs = read_runs(sys.stdin.buffer.read())
         lines = points(runs, arguments.parameter, arguments.metric)
         figure = draw_sweep(lines, arguments.parameter, arguments.metric)

@@ -135,6 +135,7 @@ SAYINGS = {
     "failed to reproduce": f"sed -i 's/size: 631/size: 1/' params.yaml; {PHOTO}",
     "Having any troubles?": photo("2024"),
     "No such file or directory": photo("a.jpg"),
+    "Same item(s) are defined": photo("data"),
     "Could not find": f"sed -i '/path: data.gr/d' params.yaml; {PHOTO}",
     "Cannot interpolate data of type": photo("[a]"),
     "YAML file structure is corrupted": f"echo '  - [' >> params.yaml; {PHOTO}",

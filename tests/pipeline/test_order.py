@@ -1,5 +1,6 @@
 """The same bytes in whatever order stages run, and however many at a time."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -101,6 +102,27 @@ def test_make_ends_with_the_address_of_the_page(project, jobs):
     assert said == "Data and pipelines are up to date."
     address = (project / "artifacts/report/index.html").as_uri()
     assert re.fullmatch(rf"After \d+ s, the page is up to date: {re.escape(address)}", last)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_name_that_is_none_does_not_come_to_the_shell(tmp_path, jobs):
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    (tmp_path / "params.yaml").write_text("models: {'x; touch made': {}}", encoding="utf-8")
+    result = execute(tmp_path, *REPRO, "--jobs", jobs, PYTHONPATH=str(ROOT))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: params.yaml: models.x; touch made is 'x; touch made'; ")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_pipe_for_a_photograph_is_not_waited_for(tmp_path):
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    os.mkfifo(tmp_path / "photo.jpg")
+    change(tmp_path, "photo", path="photo.jpg")
+    result = execute(tmp_path, *REPRO, PYTHONPATH=str(ROOT))
+    assert result.stderr == (
+        "error: params.yaml: photo.path is photo.jpg, which is neither a file nor a folder\n"
+    )
 
 
 @pytest.mark.fault("a path in params.yaml that is none")

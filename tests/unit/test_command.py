@@ -112,6 +112,17 @@ def test_letters_that_a_terminal_lacks_are_printed_as_numbers(example):
     assert result.stdout == r"('\u2212 \xe9', 3, PosixPath('x'))" + "\n"
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    """Such as `head`."""
+    code = (
+        "import os, sys; import stages.core.base.command; from stages.core.base.errors import *\n"
+        "read, write = os.pipe(); os.dup2(write, 1); os.close(read); os.close(write)\n"
+        "with explained(): print('all is well', flush=True)"
+    )
+    result = execute(ROOT, sys.executable, "-c", code)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

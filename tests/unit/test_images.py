@@ -494,7 +494,6 @@ def test_postscript_starts_no_program(tmp_path, monkeypatch, name):
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
         b"<!DOCTYPE html><p>Not found",
         b"%PDF-1.7\n",
         b'<svg xmlns="http://www.w3.org/2000/svg"/>',
@@ -502,7 +501,7 @@ def test_postscript_starts_no_program(tmp_path, monkeypatch, name):
         struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"mif1", 0, b"mif1", b"heic") + bytes(99),
         b"\xd7\xcd\xc6\x9a" + bytes(99),
     ],
-    ids=["empty", "page", "PDF", "SVG", "HEIC", "HEIF", "WMF"],
+    ids=["page", "PDF", "SVG", "HEIC", "HEIF", "WMF"],
 )
 def test_other_kinds_are_refused_with_what_to_do(content):
     Path("image.jpg").write_bytes(content)
@@ -511,6 +510,11 @@ def test_other_kinds_are_refused_with_what_to_do(content):
         "PPM, JPEG2000, ICO, QOI, SGI, PCX, TGA; save it as JPEG, or as PNG with 8 bits per "
         "channel"
     )
+
+
+def test_an_empty_file_is_said_to_be_empty():
+    Path("image.jpg").touch()
+    assert reason("image.jpg") == "is empty"
 
 
 def test_an_unknown_variant_of_a_known_kind_is_named():

@@ -85,6 +85,15 @@ def test_what_is_not_such_a_mapping_is_refused(failure, text, message):
     assert message in failure("split_digits")
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_another_encoding_is_named(failure, encoding):
+    Path("params.yaml").write_bytes("digits:\n  train: 1 # é".encode(encoding))
+    line = 1 if encoding == "utf-16" else 2
+    assert failure("split_digits") == (
+        f"params.yaml, line {line}: it is not UTF-8; save it as UTF-8"
+    )
+
+
 def test_a_missing_file_is_named(failure):
     assert failure("split_digits") == "params.yaml: No such file or directory"
 

@@ -122,7 +122,7 @@ def png():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is not an image of a kind that can be read"),
+        (b"", "is empty"),
         (b"<!DOCTYPE html><p>Not found", "is not an image of a kind that can be read"),
         (jpeg()[:900], "image file is truncated"),
         (png()[:9000], "image file is truncated"),

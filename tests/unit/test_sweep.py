@@ -8,6 +8,7 @@ import pytest
 
 from stages.tools import sweep
 
+from common.project import ROOT, SWEEP, execute
 from common.sweeps import lines
 
 BASE = ("master", 30, {"mlp": 0.875, "cnn": 0.9})
@@ -154,6 +155,16 @@ def test_what_did_not_succeed_is_left_out_by_name(capsys):
         "bad-idea is left out: its state is failed",
         "in-line is left out: its state is queued",
     ]
+
+
+def test_without_a_pipe_it_says_what_to_do(tmp_path):
+    for given in ("<&-", "</dev/ptmx"):
+        command = f"{' '.join(SWEEP)} mlp.width accuracy {tmp_path}/a.png {given}"
+        result = execute(ROOT, "sh", "-c", command)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr == (
+            "error: nothing to read: pipe `dvc exp show --json` into this command\n"
+        )
 
 
 NOT_DVC = "standard input is not what `dvc exp show --json` prints"

@@ -1,6 +1,7 @@
 """Errors that a user can fix."""
 
 import errno
+import os
 import resource
 import sys
 import traceback
@@ -26,7 +27,7 @@ def explained() -> Iterator[None]:
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno in (None, errno.ENOMEM):
+        if error.errno in (None, errno.ENOMEM, errno.EPIPE):
             raise
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {where}{error.strerror}")
@@ -36,6 +37,9 @@ def explain(kind: type[BaseException], error: BaseException, trace: TracebackTyp
     """For sys.excepthook: what the machine or the environment lacks in one line, also while modules
     are imported; a traceback for the rest, which are faults of ours."""
     if isinstance(error, KeyboardInterrupt):
+        return
+    if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain at exit
         return
     if isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY):
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)

@@ -42,7 +42,10 @@ def read_params(section: str, kind: type[P]) -> P:
     Raises InputError naming each wrong key, its value and what is allowed.
     """
     try:
-        values = YAML(typ="safe", pure=True).load(PARAMS.read_bytes())
+        values = YAML(typ="safe", pure=True).load(PARAMS.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{PARAMS}, line {line}: it is not UTF-8; save it as UTF-8") from None
     except MarkedYAMLError as error:
         raise InputError(f"{PARAMS}, line {error.problem_mark.line + 1}: {error.problem}") from None
     except (YAMLError, ValueError, RecursionError) as error:

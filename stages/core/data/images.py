@@ -90,6 +90,8 @@ def _unknown(path: Path) -> str:
     """Why Pillow does not know what is in a file."""
     with path.open("rb") as file:
         start = file.read(16)
+    if not start:
+        return "is empty"
     for name in ("JPEG", "PNG", "TIFF", "BMP", "PPM"):
         accept = Image.OPEN[name][1]
         if accept and accept(start):
