@@ -30,7 +30,7 @@ from stages.core.base.values import flatten, is_number
 from stages.core.drawing.tiles import tiled
 from stages.core.page.chart import Chart, Line
 from stages.core.page.page import packed, render
-from stages.tools.project import check_paths, explained_by_dvc
+from stages.tools.project import check_params, explained_by_dvc
 
 WORKSPACE = "workspace"
 MOST_TILES = 64  # of a weight
@@ -64,9 +64,7 @@ class Run(NamedTuple):
 
 def check_revision(revision: str) -> None:
     """Raises InputError when there is no such revision."""
-    with (
-        Repo() as repo
-    ):  # which closes git's files: if they still were open at exit, they would say so
+    with Repo() as repo:  # closes git's files; any still open at exit would say so
         try:
             resolve_rev(repo.scm, revision)
         except RevError as error:
@@ -79,7 +77,7 @@ def check_revision(revision: str) -> None:
 def read_run(revision: str) -> Run:
     """Raises InputError when there is no such revision, or when it has a file that nobody kept."""
     if revision == WORKSPACE:
-        check_paths()
+        check_params()
     with explained_by_dvc(f"{revision}: "):
         Repo.find_root()  # raises its error; DVCFileSystem would take any folder for a project
         if revision != WORKSPACE:

@@ -22,18 +22,19 @@ ADVICE = {
 }
 
 
-def check_names() -> None:
-    """Raises InputError unless the models have names that the shell and DVC take as they are."""
-    read_params("models", dict[Name, object])
+def check_params(*, there: bool = False) -> None:
+    """Check what dvc.yaml takes from params.yaml: DVC's own messages would not name the key.
 
-
-def check_paths(*, there: bool = False) -> None:
-    """Raises InputError unless the parameters that dvc.yaml has as dependencies are paths, and of
-    something that is `there`, or that a stage makes. DVC's own messages do not name the key."""
+    Raises InputError unless the sections that it goes through have names that the shell takes as
+    they are, and the parameters that it has as dependencies are paths, of something that is
+    `there`, or that a stage makes.
+    """
     try:
         graph = GRAPH.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return  # DVC will say so
+    for section in set(re.findall(r"foreach: \$\{([\w.]+)\}", graph)):
+        read_params(section, dict[Name, object])
     for name in re.findall(r"^ *- \$\{([\w.]+)\}$", graph, re.MULTILINE):
         value = read_params(name, object)
         if not isinstance(value, str) or not value.strip():
@@ -89,9 +90,8 @@ def explained_by_dvc(where: str = "") -> Iterator[None]:
 
 def open_project(*, there: bool = False) -> Repo:
     """The project in this folder, its stages read. Raises InputError if that is impossible, or if
-    there are none; `there` as in `check_paths`."""
-    check_names()
-    check_paths(there=there)
+    there are none; `there` as in `check_params`."""
+    check_params(there=there)
     with explained_by_dvc():
         repo = Repo()
         stages = repo.index.stages

@@ -24,7 +24,7 @@ from dvc.repo import Repo
 
 from stages.core.base.errors import InputError, explained
 from stages.core.base.progress import progress
-from stages.tools.project import check_names, check_paths, explained_by_dvc, open_project
+from stages.tools.project import check_params, explained_by_dvc, open_project
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed  # slow to import, and needed for several stages alone
@@ -123,8 +123,7 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
 def run_all(jobs: int, scheduler: str | None) -> None:
     """Run what is out of date; ends the process if a stage fails."""
     if jobs == 1 and not scheduler:
-        check_names()
-        check_paths(there=True)
+        check_params(there=True)
         with explained_by_dvc():
             Config.from_cwd()  # where DVC finds a fault, it prints a traceback
         if status := dvc(["repro"]):

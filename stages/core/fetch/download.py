@@ -53,9 +53,7 @@ def asking(url: str) -> Iterator[None]:
         raise SourceError(f"{url}: {reason}") from None
     except (SourceError, InputError):
         raise
-    except (
-        Exception
-    ) as error:  # addresses, proxies and pages that are wrong raise errors of any kind
+    except Exception as error:  # wrong addresses, proxies and pages raise errors of any kind
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of this machine: a full disk, say
         reason = " ".join(str(error).split()) or repr(error)
