@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stages.core.base.command import run
-from stages.core.numerics.pinned import torch
+import torch
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from stages.core.base.command import run
-from stages.core.numerics.pinned import torch
+import torch
 
 from matplotlib.figure import Figure
 from pydantic import Field

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from stages.core.base.command import run
-from stages.core.numerics.pinned import torch
+import torch
 
 import numpy as np
 from pydantic import Field

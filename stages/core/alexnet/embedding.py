@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.core.numerics.pinned import torch
+import torch
 
 import numpy as np
 import pyarrow as pa

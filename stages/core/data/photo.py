@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch
+import torch
 
 import numpy as np
 

@@ -1,0 +1,73 @@
+"""Elementary functions of float64, and the cross-entropy.
+
+Libraries compute exp, log and tanh in ways of their own, which differ in the last digits. These
+are series, one IEEE operation at a time, which numpy's operations are.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.core.exact.integers import exact_mean
+
+LN2 = math.log(2)
+
+
+def exp(x: np.ndarray) -> np.ndarray:
+    """e^x: its Taylor series on [-ln2 / 2, ln2 / 2], times a power of two."""
+    exponent = np.rint(x * (1 / LN2))
+    rest = x - exponent * LN2
+    series = np.ones_like(x)
+    for i in range(14, 0, -1):
+        series *= rest
+        series /= i
+        series += 1
+    return np.ldexp(series, exponent.astype(np.int32))
+
+
+def log(x: np.ndarray) -> np.ndarray:
+    """The natural logarithm of x > 0: of its mantissa m, by the series of 2 artanh(s),
+    s = (m - 1) / (m + 1)."""
+    mantissa, exponent = np.frexp(x)
+    s = (mantissa - 1) / (mantissa + 1)
+    square = s * s
+    series = np.zeros_like(x)
+    for i in range(41, 0, -2):
+        series *= square
+        series += 1 / i
+    return 2 * s * series + exponent * LN2
+
+
+def tanh(x: np.ndarray) -> np.ndarray:
+    """Its Taylor series near 0, where the quotient would lose digits."""
+    t = exp(-2 * np.abs(x))
+    quotient = np.copysign((1 - t) / (1 + t), x)
+    return np.where(np.abs(x) < 2**-10, x - x * x * x / 3, quotient)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        z = logits.numpy().astype(np.float64)
+        examples = np.arange(len(z))
+        top = z.max(1)
+        powers = exp(z - top[:, None])
+        total = np.zeros(len(z))
+        for column in powers.T:
+            total += column
+        losses = log(total) + top - z[examples, labels.numpy()]
+        gradient = powers / total[:, None]
+        gradient[examples, labels.numpy()] -= 1
+        ctx.save_for_backward(torch.from_numpy(gradient / len(z)).float())
+        return exact_mean(torch.from_numpy(losses), [0]).float()
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grad * ctx.saved_tensors[0], None
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The mean cross-entropy (nats, float32) of logits N × labels (float32)."""
+    return _CrossEntropy.apply(logits, labels)

@@ -1,0 +1,52 @@
+"""Numbers as integers in float64, small enough that their sums and products are exact."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+SIGNIFICAND = 53  # bits of float64: integers up to 2^53 are exact
+
+
+def product_bits(num_terms: int) -> int:
+    """The bits of either factor in a sum of `num_terms` products."""
+    return (SIGNIFICAND - (num_terms - 1).bit_length()) // 2
+
+
+def sum_bits(num_terms: int) -> int:
+    """The bits of each number in a sum of `num_terms`."""
+    return SIGNIFICAND - (num_terms - 1).bit_length()
+
+
+def magnitude(x: torch.Tensor) -> float:
+    """The largest magnitude."""
+    smallest, largest = x.aminmax()
+    return max(-smallest.item(), largest.item())
+
+
+def to_integers(x: torch.Tensor, bits: int) -> tuple[torch.Tensor, float]:
+    """Integers (float64) and their unit, a power of two: `x` is about integers * unit."""
+    _, exponent = math.frexp(magnitude(x))
+    unit = math.ldexp(1, exponent - bits)
+    return x.to(torch.float64, copy=True).mul_(1 / unit).round_(), unit
+
+
+def to_integers_per_example(x: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same with a unit for each example of a batch, in a shape that broadcasts."""
+    largest = x.flatten(1).abs().amax(1)
+    _, exponents = np.frexp(largest.numpy())
+    units = torch.from_numpy(np.ldexp(1.0, exponents - bits)).view(-1, *[1] * (x.dim() - 1))
+    return x.to(torch.float64, copy=True).mul_(1 / units).round_(), units
+
+
+def exact_sum(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+    """The sum over some dimensions (float64)."""
+    bits = sum_bits(math.prod(x.shape[dim] for dim in dims))
+    integers, unit = to_integers(x, bits)
+    return integers.sum(tuple(dims)) * unit
+
+
+def exact_mean(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+    """The mean over some dimensions (float64)."""
+    return exact_sum(x, dims) / math.prod(x.shape[dim] for dim in dims)
