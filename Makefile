@@ -15,16 +15,24 @@
 # make processors  run the stages on emulated processors, and count the bytes that differ
 # make lock     pin all dependencies anew, with hashes
 
-PYTHON ?= python3.11
+VERSION = 3.11# of Python: the one that the locks are for
+PYTHON ?= python$(VERSION)# makes .venv
 PYTEST = pytest --numprocesses 2 --dist worksteal
 COMMAND = PYTHONPATH=.:tests python -m
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# What would bring in other modules, hide ours, drop assertions, wait at the end, or stop DVC.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONINSPECT PYTHONWARNINGS
+# DVC would run the stages in the user's own shell, which may be none; and file names are UTF-8,
+# whatever the user's locale.
+export SHELL
+export PYTHONUTF8 := 1
 
-.PHONY: repro test test-all verify check processors bench compare lint audit faults fuzz lock
+.PHONY: repro test test-all verify check processors bench compare lint audit faults fuzz lock \
+	folder python changed
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
-	$(if $(SCHEDULER),python -m stages.tools.repro --scheduler $(SCHEDULER),\
-	$(if $(JOBS),python -m stages.tools.repro --jobs $(JOBS),dvc repro))
+	python -m stages.tools.repro --page artifacts/report/index.html \
+		$(if $(SCHEDULER),--scheduler $(SCHEDULER),--jobs $(or $(JOBS),1))
 
 test: .venv/installed-test
 	$(PYTEST) -m "not slow"
@@ -64,19 +72,59 @@ faults: .venv/installed-test
 fuzz: .venv/installed-test
 	$(COMMAND) commands.fuzz
 
-.venv/installed: requirements.txt
-	$(PYTHON) -m venv .venv
-	pip install --require-hashes -r requirements.txt
-	touch $@
+NO_GIT = error: DVC needs a git repository. If this is an unpacked ZIP file, type: \
+	git init && git add . && git commit -m start
+BRACES = error: DVC cannot work in a folder that has braces in its path
+NO_QUEUE = warning: in a folder that has \#, ? or letters beyond ASCII in its path, DVC cannot run \
+	experiments in its queue (dvc exp run --queue or --temp)
+
+# Where DVC cannot work, it is said before anything is installed.
+folder:
+	@git -c safe.directory='*' rev-parse >/dev/null 2>&1 || { echo '$(NO_GIT)' >&2; exit 1; }
+	@! pwd -P | grep -q '[{}]' || { echo '$(BRACES)' >&2; exit 1; }
+	@! pwd -P | LC_ALL=C grep -q '[#?]\|[^ -~]' || echo '$(NO_QUEUE)' >&2
+
+# What is installed, as a copy of its lock: only the content of a lock counts, not its date.
+changed = $(shell cmp -s $(1) $(2) || echo changed)
+
+.venv/installed: $(call changed,requirements.txt,.venv/installed) | folder python
+	test -e .venv/bin/activate || $(PYTHON) -m venv .venv
+	python -m pip --version >/dev/null 2>&1 || python -m ensurepip
+	python -m pip install --require-hashes -r requirements.txt
+	cp requirements.txt $@
 
 # The packages for tests, clusters and remotes.
-.venv/installed-test: tests/requirements.txt .venv/installed
-	pip install --require-hashes -r tests/requirements.txt
-	touch $@
+.venv/installed-test: $(call changed,tests/requirements.txt,.venv/installed-test) .venv/installed
+	python -m pip install --require-hashes -r tests/requirements.txt
+	cp tests/requirements.txt $@
+
+# One line instead of a .venv that mixes two versions of Python, is for another lock, or was moved.
+python:
+	@wrong() { echo "error: $$*" >&2; exit 1; }; \
+	version() { "$$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }; \
+	if [ -e .venv/bin/python ] || [ -L .venv/bin/python ]; then \
+		again="remove .venv, and run make again"; \
+		found=$$(version .venv/bin/python) || wrong "the Python of .venv is gone: $$again"; \
+		[ "$$found" = $(VERSION) ] || \
+			wrong ".venv has Python $$found, but requirements.txt is for $(VERSION): $$again"; \
+		script=; ! [ -e .venv/bin/dvc ] || read -r script <.venv/bin/dvc; \
+		script=$${script%% *}; [ -e "$${script#??}" ] || [ -z "$$script" ] || \
+			wrong ".venv was made in another folder, as its scripts say: $$again"; \
+	fi; \
+	if [ "$(origin PYTHON)" != file ] || ! [ -e .venv/bin/activate ]; then \
+		found=$$(version "$(PYTHON)") || wrong "$(PYTHON) does not run: install Python" \
+			"$(VERSION), or say where it is: make PYTHON=/path/to/python$(VERSION)"; \
+		[ "$$found" = $(VERSION) ] || \
+			wrong "$(PYTHON) is Python $$found, but requirements.txt is for $(VERSION)"; \
+	fi
 
 LOCK = uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	--python-version 3.11 --python-platform x86_64-manylinux_2_28 pyproject.toml
+	--python-version $(VERSION) --python-platform x86_64-manylinux_2_28 pyproject.toml
+
+VERSIONS = stages/core/base/versions.txt# of the packages that the outputs' bytes depend on
 
 lock: .venv/installed-test
 	$(LOCK) --output-file requirements.txt
 	$(LOCK) --all-extras --constraint requirements.txt --output-file tests/requirements.txt
+	names=$$(sed 's/==.*//' $(VERSIONS) | paste -sd '|') && \
+		grep -oE "^($$names)==[^ ]+" requirements.txt >$(VERSIONS).new && mv $(VERSIONS).new $(VERSIONS)

@@ -15,10 +15,10 @@ from stages.core.base.params import Params, read_params
 from stages.core.base.tensors import save_tensors
 from stages.core.data.photo import read_photo
 from stages.core.drawing.figure import ColourMap, save_figure
-from stages.core.drawing.grids import Grid, draw_grids, percentile_limits
+from stages.core.drawing.grids import Grid, draw_grids, limits_around_zero
 
 FIRST = 64  # feature maps that are drawn
-COLUMNS = 8
+FILTER_COLUMNS, MAP_COLUMNS = 8, 6
 CONV1, CONV1_RELU, CONV2_POOL = 0, 1, 5  # indices into `features`
 
 
@@ -30,13 +30,10 @@ class AlexNetMapsParams(Params):
 def draw_filters(kernels: np.ndarray) -> Figure:
     """The kernels of the first convolution (64 × 3 × 11 × 11) in colour, zero as middle grey."""
     tiles = kernels.transpose(0, 2, 3, 1)
-    largest = max(map(abs, percentile_limits(tiles)))
-    heading = (
-        "64 filters of 3 × 11 × 11: red, green and blue show the weights of the three channels"
-    )
-    grid = Grid(heading, tiles, COLUMNS, zoom=10)
-    title = "AlexNet's first convolution"
-    return draw_grids(title, [grid], (-largest, largest), "gray", unit="weight")
+    heading = "64 filters of 3 × 11 × 11, the weights on red, green and blue in these colours"
+    grid = Grid(heading, tiles, FILTER_COLUMNS, zoom=10)
+    title = "The filters of AlexNet's first convolution"
+    return draw_grids(title, [grid], limits_around_zero(tiles), "gray", unit="weight")
 
 
 def draw_maps(title: str, maps: torch.Tensor, cmap: str) -> Figure:
@@ -45,8 +42,8 @@ def draw_maps(title: str, maps: torch.Tensor, cmap: str) -> Figure:
     tiles = maps[0, :FIRST].numpy()
     which = f"The first {FIRST} of {channels}" if channels > FIRST else f"{channels}"
     heading = f"{which} feature maps, {height} × {width} each"
-    grid = Grid(heading, tiles, COLUMNS, zoom=max(1, 157 // width))
-    return draw_grids(title, [grid], percentile_limits(tiles), cmap, unit="activation")
+    grid = Grid(heading, tiles, MAP_COLUMNS, zoom=max(1, 157 // width))
+    return draw_grids(title, [grid], limits_around_zero(tiles), cmap, unit="activation")
 
 
 @torch.inference_mode()

@@ -5,12 +5,14 @@ padding p and stride s turns n rows into floor((n + 2p - k) / s) + 1 (Dumoulin a
 to convolution arithmetic for deep learning", 2016).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from stages.core.base.command import run
 import torch
 
+import numpy as np
 from matplotlib.figure import Figure
 from pydantic import Field
 from torch import nn
@@ -21,9 +23,13 @@ from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import PARAMS, Params, Seed, read_params
 from stages.core.data.photo import read_photo
 from stages.core.drawing.figure import ColourMap, save_figure
-from stages.core.drawing.grids import Grid, draw_grids, percentile_limits
+from stages.core.drawing.grids import GAP, GROUND, Grid, draw_grids, limits_around_zero
 
-LARGEST_TILE, SMALLEST_TILE = 320, 160  # pixels
+PHOTO = 180  # side of a whole channel of the photograph, at most; all in pixels
+WIDTH = 860  # of a row of feature maps, at most
+PIECE = 16  # side of the piece of the photograph that is drawn pixel by pixel, about
+ENLARGED = 200  # side of that piece as it is drawn, about
+CHANNELS = ("red", "green", "blue")
 HEADER = (
     "convolution",
     "kernel",
@@ -54,25 +60,97 @@ def shape(tensor: torch.Tensor) -> str:
     return "x".join(map(str, tensor.shape))
 
 
-def draw(convolution: Convolution, maps: torch.Tensor, pooled: torch.Tensor, cmap: str) -> Figure:
-    """The channels before and after pooling, on one colour scale. Large maps are shrunk, a pixel
-    for the mean of `step` × `step` elements; small ones are enlarged."""
-    step = -(-maps.shape[-1] // LARGEST_TILE)
-    zoom = max(1, SMALLEST_TILE // maps.shape[-1])
-    grids = []
-    for title, x, columns in (
-        ("After the convolution", maps, 5),
-        ("After 2 × 2 max pooling", pooled, 10),
-    ):
-        _, channels, height, width = x.shape
-        heading = f"{title}: {channels} × {height} × {width}"
-        tiles = F.avg_pool2d(x, step)[0].numpy()
-        grids.append(Grid(heading, tiles, min(columns, channels), zoom))
-    title = (
-        f"An untrained {convolution.kernel_size} × {convolution.kernel_size} convolution, "
-        f"padding {convolution.padding}, stride {convolution.stride}"
+def draw(
+    convolution: Convolution,
+    photo: torch.Tensor,
+    maps: torch.Tensor,
+    pooled: torch.Tensor,
+    cmap: str,
+) -> Figure:
+    """The channels of the photograph, and the feature maps before and after pooling; then a piece
+    of the edge, and of the maps there, which shows what padding and stride do."""
+    kernel, padding, stride = convolution.kernel_size, convolution.padding, convolution.stride
+    title = f"An untrained {kernel} × {kernel} convolution: padding {padding}, stride {stride}"
+    grids = [*whole(convolution, photo, maps, pooled), *at_the_edge(convolution, photo, maps)]
+    return draw_grids(title, grids, limits_around_zero(maps.numpy()), cmap, unit="activation")
+
+
+def in_a_row(count: int, width: int) -> int:
+    """How many of `count` tiles, so many pixels wide, stand in a row."""
+    return max(1, min(count, WIDTH // (width + GAP)))
+
+
+def greys(photo: torch.Tensor) -> np.ndarray:
+    return (photo[0] * 255).round().byte().numpy()
+
+
+def whole(
+    convolution: Convolution, photo: torch.Tensor, maps: torch.Tensor, pooled: torch.Tensor
+) -> Iterator[Grid]:
+    """All at the scale of the photograph: if it is large, each pixel is the mean of some of theirs,
+    and if it is small, enlarged."""
+    side = photo.shape[-1]
+    step, zoom = -(-side // PHOTO), max(1, PHOTO // side)
+
+    def small(pictures: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(pictures, step, ceil_mode=True)
+
+    heading = f"The photograph: 3 channels of {side} × {side}"
+    if step > 1:
+        heading += f", drawn at 1/{step} of their size, like the feature maps"
+    yield Grid(heading, greys(small(photo)), 3, zoom, CHANNELS)
+    formula = (
+        f"⌊({side} + 2 · {convolution.padding} − {convolution.kernel_size}) / "
+        f"{convolution.stride}⌋ + 1 = {maps.shape[-1]}"
     )
-    return draw_grids(title, grids, percentile_limits(maps.numpy()), cmap, unit="activation")
+    for title, pictures, why in (
+        ("After the convolution", maps, f", as {formula}"),
+        ("After 2 × 2 max pooling", pooled, ""),
+    ):
+        _, channels, height, width = pictures.shape
+        tiles = small(pictures)[0].numpy()
+        columns = in_a_row(channels, tiles.shape[-1] * zoom)
+        yield Grid(f"{title}: {channels} × {height} × {width}{why}", tiles, columns, zoom)
+
+
+def at_the_edge(
+    convolution: Convolution, photo: torch.Tensor, maps: torch.Tensor
+) -> Iterator[Grid]:
+    """A piece of the upper edge, pixel by pixel, where it is brightest: there the zeros of the
+    padding make a difference. All places are in half pixels of the photograph, since an answer of
+    the kernel, `stride` × `stride`, is drawn over the middle of what the kernel sees."""
+    kernel, padding, stride = convolution.kernel_size, convolution.padding, convolution.stride
+    channels = greys(photo)
+    padded = np.pad(channels, ((0, 0), (padding, padding), (padding, padding)))
+    first = max(0, kernel - stride) - 2 * padding  # where the first answer starts
+    count = min(maps.shape[-1], max(2, PIECE // stride))  # answers across
+
+    sums = padded[:, padding : padding + PIECE].sum((0, 1), dtype=np.int64)
+    brightness = np.convolve(sums, np.ones(min(count * stride, len(sums)), np.int64), "valid")
+    seen = first // 2 + padding + stride * np.arange(maps.shape[-1] - count + 1)
+    brightest = brightness[seen.clip(max=len(brightness) - 1)].argmax().item()
+
+    down = max(count, (2 * PIECE - first) // (2 * stride))
+    rows = np.arange(min(first, -2 * padding), first + 2 * stride * down)
+    columns = first + 2 * stride * brightest + np.arange(2 * stride * count)
+    zoom = max(1, ENLARGED // max(len(rows), len(columns)))
+
+    def piece(pictures: np.ndarray, start: int, pitch: int, blank: float) -> np.ndarray:
+        """Of pictures N × height × width that start at `start`, each pixel a square of `pitch`."""
+        down, across = (rows - start) // pitch, (columns - start) // pitch
+        side = pictures.shape[-1]
+        found = pictures[:, down.clip(0, side - 1)][:, :, across.clip(0, side - 1)]
+        found[:, (down < 0) | (down >= side)] = blank
+        found[:, :, (across < 0) | (across >= side)] = blank
+        return found
+
+    above = f"with {padding} row{'s' * (padding > 1)} of zeros above" if padding else "not padded"
+    heading = f"A piece of the photograph's upper edge, pixel by pixel, {above}"
+    yield Grid(heading, piece(padded, -2 * padding, 2, GROUND), 3, zoom, CHANNELS)
+    size = f"{stride} × {stride} pixels" if stride > 1 else "pixel"
+    heading = f"The same piece after the convolution: one pixel for every {size} of the photograph"
+    shown = maps[0, : in_a_row(maps.shape[1], len(columns) * zoom)].numpy()
+    yield Grid(heading, piece(shown, first, 2 * stride, np.nan), len(shown), zoom)
 
 
 @torch.inference_mode()
@@ -99,7 +177,7 @@ def main(photo: Path, out: Path) -> None:
             shapes = map(shape, (layer.weight, layer.bias, x, maps, pooled))
             rows.append([name, *shapes, sum(p.numel() for p in layer.parameters()), 0])
             if of_photo:
-                figure = draw(convolution, maps, pooled, params.cmap)
+                figure = draw(convolution, pixels, maps, pooled, params.cmap)
                 save_figure(figure, folder / f"{name}.png")
         write_csv(folder / "shapes.csv", HEADER, rows)
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import PARAMS, Count, Params, read_params
+from stages.core.base.progress import progress
 from stages.core.data.digits import NUM_LABELS, Split, read_splits
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.lines import Line, label_points, plot_lines
@@ -29,42 +30,49 @@ class DataEfficiencyParams(Params):
 
 
 def accuracies(
-    params: TrainParams, counts: list[int], data: dict[str, Split], where: str
+    params: TrainParams, counts: list[int], data: dict[str, Split], what: str
 ) -> list[float]:
     """The test accuracy after training on the first `count` images, for each of the counts.
 
     The number of iterations is always that of all images: fewer images are seen more often.
-    `where`: the parameters' key, for messages.
+    `what`: the parameters' key below data_efficiency, for messages.
     """
     images, labels = data["train"]
+    where = f"{PARAMS}: data_efficiency.{what}"
     num_iterations = params.num_iterations(len(labels), where)
     found = []
-    for count in counts:
-        model = build(LOGISTIC_REGRESSION, tuple(images.shape[1:]), params.seed, where)
-        points = train(
-            model,
-            params,
-            Split(images[:count], labels[:count]),
-            data["val"],
-            num_iterations=num_iterations,
-            eval_every=num_iterations,
-            where=where,
-        )
-        for _ in points:
-            pass
-        found.append(accuracy(model, data["test"]))
+    with progress(len(counts) * num_iterations, f"iterations on {what}") as done:
+
+        def after_update(iteration: int) -> None:
+            done.update(1)
+
+        for count in counts:
+            model = build(LOGISTIC_REGRESSION, tuple(images.shape[1:]), params.seed, where)
+            points = train(
+                model,
+                params,
+                Split(images[:count], labels[:count]),
+                data["val"],
+                num_iterations=num_iterations,
+                eval_every=num_iterations,
+                where=where,
+                after_update=after_update,
+            )
+            for _ in points:
+                pass
+            found.append(accuracy(model, data["test"]))
     return found
 
 
 def draw(counts: list[int], pixels: list[float], features: list[float]) -> Figure:
     """Test accuracy over the number of training images: a line for pixels, a line for features."""
     lines = [
-        Line("its pixels", counts, pixels, "--s"),
-        Line("AlexNet's features of it", counts, features, "-o"),
+        Line("from pixels", counts, pixels, "--s"),
+        Line("from AlexNet's features", counts, features, "-o"),
     ]
     figure = plot_lines(
         lines,
-        title="A logistic regression that sees of each digit …",
+        title="Logistic regression on pixels and on AlexNet's features",
         x_label="training images",
         y_label="share of the test digits recognised",
         markersize=4,
@@ -90,10 +98,9 @@ def main(digits: Path, embedded_digits: Path, out: Path) -> None:
             f"{PARAMS}: data_efficiency.counts has no number up to {num_images:,}, "
             "the number of training images"
         )
-    where = f"{PARAMS}: data_efficiency"
-    pixels = accuracies(params.pixels, counts, by_pixels, f"{where}.pixels")
+    pixels = accuracies(params.pixels, counts, by_pixels, "pixels")
     by_features = read_splits(embedded_digits)
-    features = accuracies(params.features, counts, by_features, f"{where}.features")
+    features = accuracies(params.features, counts, by_features, "features")
     with new_folder(out) as folder:
         write_csv(
             folder / "accuracy.csv",

@@ -13,7 +13,8 @@ import numpy as np
 
 from stages.core.base.tensors import save_tensors
 from stages.core.fetch.archives import read_tar
-from stages.core.fetch.download import SourceError, download, first_good, from_index
+from stages.core.fetch.download import SourceError, download, first_good
+from stages.core.fetch.index import from_index
 from stages.core.fetch.unpickle import unpickle_arrays
 
 KERNELS = {  # outputs × inputs × height × width

@@ -12,7 +12,8 @@ from stages.core.base.command import run
 
 from stages.core.base.files import new_file, new_folder
 from stages.core.fetch.archives import read_gzip, read_zip
-from stages.core.fetch.download import SourceError, download, first_good, from_index
+from stages.core.fetch.download import SourceError, download, first_good
+from stages.core.fetch.index import from_index
 
 FILES = {  # length in bytes, sha256
     "train-images-idx3-ubyte": (

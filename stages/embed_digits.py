@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import Field
 from torch.nn import functional as F
 from torchvision.models import AlexNet
-from tqdm import tqdm
 
 from stages.core.alexnet.network import SMALLEST, alexnet, features
 from stages.core.base.params import Params, read_params
+from stages.core.base.progress import progress
 from stages.core.base.tensors import new_tensors, open_tensors
 from stages.core.data.digits import IMAGES, SPLITS
 from stages.core.parallel.threads import in_threads
@@ -54,10 +54,10 @@ def main(weights: Path, digits: Path, embedded_digits: Path) -> None:
         with new_tensors(embedded_digits, shapes) as file:
             for array in labels.values():
                 file.write(array.tobytes())
-            with tqdm(total=sum(counts.values()), unit=" digits", disable=None) as bar:
+            with progress(sum(counts.values()), "digits") as done:
                 for rows in in_threads(partial(embed, model, params.size), batches()):
                     file.write(rows.tobytes())
-                    bar.update(len(rows))
+                    done.update(len(rows))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from stages.core.base.command import run
 from matplotlib.figure import Figure
 
 from stages.core.base.params import read_params
+from stages.core.base.values import rounded
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.lines import Line, plot_lines
 from stages.core.learning.curves import CurvePoint, read_curve
@@ -20,7 +21,8 @@ def draw_curves(curve: list[CurvePoint], columns: dict[str, str], title: str, un
     lines = []
     for (column, label), style in zip(columns.items(), STYLES, strict=False):
         values = [getattr(point, column) for point in curve]
-        lines.append(Line(f"{label}: {values[-1]:.3f} at the end", iterations, values, style))
+        label = f"{label}: {rounded(values[-1], '.3f')} at the end"
+        lines.append(Line(label, iterations, values, style))
     figure = plot_lines(
         lines,
         title=title,

@@ -25,8 +25,6 @@ class PhotoParams(Params):
 def open_photo(path: Path) -> Image.Image:
     """The photograph in RGB. Raises InputError if it cannot be read or is too small."""
     name = f"{PARAMS}: photo.path: {path}"
-    if path.exists() and not path.is_file():
-        raise InputError(f"{name} is not a file")
     try:
         photo = open_rgb(path)
     except UnreadableImage as error:

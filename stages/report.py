@@ -4,8 +4,9 @@ table of all learning curves, which `dvc plots` draws."""
 import csv
 import hashlib
 import json
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +20,16 @@ from stages.core.base.files import new_file, write_csv
 from stages.core.base.params import PARAMS, Name, read_params
 from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
+from stages.core.drawing.confusion import STEPS, shades
 from stages.core.drawing.tiles import tiled
 from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.layers import Conv
+from stages.core.learning.predictions import (
+    Prediction,
+    confusion_matrix,
+    read_predictions,
+    worst_mistakes,
+)
 from stages.core.learning.trained import TrainedModel, load_model
 from stages.core.page.chart import Chart, Line
 from stages.core.page.page import Picture, packed, picture, render
@@ -30,6 +38,7 @@ PIXELS = (1, 28, 28)  # what a model takes that answers in the page: the shape o
 SHARE = "share of the digits recognised"
 ROWS = 6  # of the sample of digits
 TEST_DIGITS = 300  # that the reader can pick
+MISTAKES = 10  # of each model, at most
 WEIGHT_BYTES = 3_400_000  # of models that answer in the page; it names those that do not fit
 SNAPSHOT_BYTES = 1_500_000  # of all snapshots; where units are many, the first are shown
 PAGE_BYTES = 5_900_000  # the page leaves out figures that would make it larger, and names them
@@ -129,6 +138,10 @@ def feature_maps(features: np.ndarray) -> Picture:
     return picture(tiled(greys, 32, (1, 1), GREY))
 
 
+def weighted_layers(model: TrainedModel) -> int:
+    return sum(bool(model.parameters(layer)) for layer in model.layers)
+
+
 def simplest_first(models: Mapping[str, TrainedModel]) -> dict[str, TrainedModel]:
     """Those that see pixels first, then by their number of layers with weights, and of all layers.
 
@@ -137,8 +150,7 @@ def simplest_first(models: Mapping[str, TrainedModel]) -> dict[str, TrainedModel
 
     def key(name: str) -> tuple[bool, int, int, str]:
         model = models[name]
-        weighted = sum(bool(model.parameters(layer)) for layer in model.layers)
-        return model.input_shape != PIXELS, weighted, len(model.layers), name
+        return model.input_shape != PIXELS, weighted_layers(model), len(model.layers), name
 
     return {name: models[name] for name in sorted(models, key=key)}
 
@@ -195,6 +207,20 @@ def read_snapshots(path: Path, model: TrainedModel, curve: list[CurvePoint]) -> 
     }
 
 
+def half_interval(counts: np.ndarray) -> float:
+    """Half the 95 % interval of the accuracy, by a confusion matrix (normal approximation)."""
+    accuracy = counts.trace() / counts.sum()
+    return 1.96 * math.sqrt(accuracy * (1 - accuracy) / counts.sum())
+
+
+def mistakes(images: np.ndarray, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """The worst of them, with the numbers and pictures of the test images."""
+    return [
+        {"image": index, "picture": picture(images[index])} | predictions[index]._asdict()
+        for index in worst_mistakes(predictions)[:MISTAKES]
+    ]
+
+
 def first_units(snapshots: dict[str, dict[str, Any]], room: int) -> dict[str, dict[str, Any]]:
     """The snapshots with as many of their first units as fit into so many bytes, without those of
     which none fits. Each model has an equal share; what small ones leave goes to larger ones."""
@@ -231,6 +257,7 @@ def main(
     models: Path,
     snapshots: Path,
     curves: Path,
+    predictions: Path,
     metrics: Path,
     figures: Path,
     convolution: Path,
@@ -257,6 +284,11 @@ def main(
     }
 
     tensors = load_tensors(digits)
+    test_images = tensors["test_images"]
+    predictions_of = {
+        name: read_predictions(predictions / f"{name}.csv", len(test_images)) for name in trained
+    }
+    matrices = {name: confusion_matrix(found) for name, found in predictions_of.items()}
     convolutions = read_table(convolution / "shapes.csv")
     features = load_tensors(alexnet / "features.safetensors")["features"]
     small_photo, channels = photograph(Image.open(photo))
@@ -271,6 +303,7 @@ def main(
         *(digits, photo),
         *(models / f"{name}.safetensors" for name in trained),
         *(curves / f"{name}.csv" for name in trained),
+        *(predictions / f"{name}.csv" for name in trained),
         *metrics_files.values(),
         *(snapshots / f"{name}.safetensors" for name in live),
         *(convolution / "shapes.csv", data_efficiency / "accuracy.csv"),
@@ -281,7 +314,7 @@ def main(
     test_labels = tensors["test_labels"][:TEST_DIGITS].tolist()
     data: dict[str, Any] = {  # for the scripts
         "live": live,
-        "digits": packed(tensors["test_images"][:TEST_DIGITS]) | {"labels": test_labels},
+        "digits": packed(test_images[:TEST_DIGITS]) | {"labels": test_labels},
         "words": WORDS,
         "models": {
             name: {
@@ -314,6 +347,15 @@ def main(
             name: json.loads(path.read_text(encoding="utf-8"))
             for name, path in metrics_files.items()
         },
+        "matrices": {
+            name: list(zip(counts.tolist(), shades(counts).tolist(), strict=True))
+            for name, counts in matrices.items()
+        },
+        "numbers_right": {name: counts.trace() for name, counts in matrices.items()},
+        "uncertainty": max(map(half_interval, matrices.values())),
+        "hidden": any(weighted_layers(model) > 1 for model in trained.values()),
+        "steps": STEPS,
+        "mistakes": {name: mistakes(test_images, predictions_of[name]) for name in trained},
         "curves": curve_of,
         "loss_chart": chart_of_models(curve_of, "loss", "mean cross-entropy (nats)"),
         "accuracy_chart": chart_of_models(curve_of, "val_accuracy", SHARE, top=1),

@@ -1,8 +1,8 @@
-"""Train one of the models on the digits; write its weights, learning curves and metrics, and
-snapshots of its first layer's weights while it learned."""
+"""Train one of the models on the digits; write its weights, learning curves, metrics and answers to
+the test images, and snapshots of its first layer's weights while it learned."""
 
 import json
-from collections.abc import Iterable, Iterator
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +10,25 @@ from stages.core.base.command import run
 
 import numpy as np
 from pydantic import Field
-from tqdm import tqdm
 
 from stages.core.base.files import new_file, write_csv
 from stages.core.base.params import PARAMS, Count, Name, Params, read_params
+from stages.core.base.progress import progress
 from stages.core.base.tensors import save_tensors
 from stages.core.data.digits import NUM_LABELS, read_splits
+from stages.core.exact.functions import cross_entropy
 from stages.core.learning.curves import CurvePoint
 from stages.core.learning.layers import Layers, check_logits
 from stages.core.learning.models import build, num_parameters, weights
+from stages.core.learning.predictions import Prediction
 from stages.core.learning.trained import TrainedModel, save_model
-from stages.core.learning.training import TrainParams, accuracy, train
+from stages.core.learning.training import (
+    TrainParams,
+    diverges,
+    logits,
+    predictions,
+    train,
+)
 
 
 class ModelParams(TrainParams):
@@ -41,25 +49,14 @@ def evenly_spaced(count: int, last: int) -> list[int]:
     return sorted({last - (last - 1) * step // steps for step in range(count)})
 
 
-def shown(points: Iterable[CurvePoint], name: str, last: int) -> Iterator[CurvePoint]:
-    """Pass the points on, and show progress: as a bar on a terminal, elsewhere in ten lines."""
-    tenths = 0
-    with tqdm(total=last, desc=name, unit=" iterations", disable=None) as bar:
-        for point in points:
-            status = (
-                f"loss {point.loss:.3f}, "
-                f"accuracy {point.train_accuracy:.3f} train, {point.val_accuracy:.3f} val"
-            )
-            bar.set_postfix_str(status)
-            bar.update(point.iteration - bar.n)
-            if bar.disable and point.iteration * 10 // last > tenths:
-                tenths = point.iteration * 10 // last
-                print(f"{name}: iteration {point.iteration} of {last}: {status}", flush=True)
-            yield point
-
-
 def main(
-    name: str, digits: Path, trained: Path, snapshots: Path, curve: Path, metrics: Path
+    name: str,
+    digits: Path,
+    trained: Path,
+    snapshots: Path,
+    curve: Path,
+    answers: Path,
+    metrics: Path,
 ) -> None:
     read_params("models", dict[Name, object])  # or a wrong name would be found after the training
     key = f"models.{name}"
@@ -74,33 +71,45 @@ def main(
     kept_iterations = evenly_spaced(num_snapshots, last)
     kept_weights = []
 
-    def keep_first_weight(iteration: int) -> None:
-        if iteration in kept_iterations:
-            first_weight = next(model.parameters())
-            kept_weights.append(first_weight.detach().numpy().copy())
+    with progress(last, f"iterations of {name}") as done:
 
-    points = train(
-        model,
-        params,
-        data["train"],
-        data["val"],
-        num_iterations=last,
-        eval_every=params.eval_every,
-        where=f"{PARAMS}: {key}",
-        after_update=keep_first_weight,
-    )
-    points_of_curve = list(shown(points, name, last))
+        def after_update(iteration: int) -> None:
+            done.update(1)
+            if iteration in kept_iterations:
+                first_weight = next(model.parameters())
+                kept_weights.append(first_weight.detach().numpy().copy())
+
+        points = train(
+            model,
+            params,
+            data["train"],
+            data["val"],
+            num_iterations=last,
+            eval_every=params.eval_every,
+            where=f"{PARAMS}: {key}",
+            after_update=after_update,
+        )
+        points_of_curve = list(points)
+
+    test = data["test"]
+    test_logits = logits(model, test.inputs)
+    test_loss = cross_entropy(test_logits, test.labels).item()
+    if not math.isfinite(test_loss):
+        raise diverges(f"{PARAMS}: {key}", f"the loss of the test images is {test_loss}")
+    tested = predictions(test_logits, test.labels)
 
     save_model(TrainedModel(tuple(input_shape), params.layers, weights(model)), trained)
     save_tensors(
         {"iteration": np.array(kept_iterations), "weight": np.stack(kept_weights)}, snapshots
     )
     write_csv(curve, CurvePoint._fields, points_of_curve)
+    write_csv(answers, Prediction._fields, tested)
     results = {
         "loss": points_of_curve[-1].loss,
         "train_accuracy": points_of_curve[-1].train_accuracy,
         "val_accuracy": points_of_curve[-1].val_accuracy,
-        "test_accuracy": accuracy(model, data["test"]),
+        "test_loss": test_loss,
+        "test_accuracy": sum(found.predicted == found.actual for found in tested) / len(tested),
         "num_parameters": num_parameters(model),
     }
     with new_file(metrics) as file:

@@ -19,7 +19,8 @@ from stages.core.learning.trained import TrainedModel, load_model
 WIDTH = 720  # of a grid, about; all in pixels
 UNIT = 140  # of a unit's tile, at most
 SMALLEST_KERNEL, LARGEST_KERNEL = 48, 96  # below the smallest, labels do not fit
-MOST_KERNELS = 32  # in a row, and in a column
+MOST_UNITS = 26  # in a row
+MOST_KERNELS = 16  # in a row, and in a column
 
 
 class WeightGridParams(Params):
@@ -36,14 +37,14 @@ def unit_grid(weight: np.ndarray, shape: Shape, seen: str, is_last: bool) -> Gri
     )
     if channels > 1:
         heading = (
-            f"The weights of {channels} feature maps of {height} × {width}; "
-            "their order shows no shape"
+            f"Weights on {channels} feature maps of {height} × {width}, in no particular order: "
+            "no shape to see"
         )
     elif is_last:
-        heading = f"The weight of every {seen}: positive speaks for the digit, negative against"
+        heading = f"The weight of every {seen}: positive speaks for the digit, negative against it"
     else:
         heading = f"The weight of every {seen}: positive excites the unit, negative inhibits it"
-    columns = 5 if is_last else math.isqrt(len(weight))
+    columns = 5 if is_last else min(math.isqrt(len(weight)), MOST_UNITS)
     side = tiles.shape[2]
     zoom = max(1, min(UNIT // side, WIDTH // (side * columns)))
     return Grid(heading, tiles, columns, zoom)
@@ -61,7 +62,7 @@ def kernel_grid(name: str, weight: np.ndarray) -> Grid:
     if shown.shape != weight.shape:
         heading += f", the first {MOST_KERNELS} of each at most"
     if inputs > 1:
-        heading += ", a row each"
+        heading += ", one row each"
     outputs, inputs, *_ = shown.shape
     labels = [f"{i} → {o}" for o in range(outputs) for i in range(inputs)]
     columns = inputs if inputs > 1 else outputs

@@ -8,19 +8,21 @@ restores what was wrong; leftover outputs stay in the cache. It does nothing whi
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stages.core.base.command import Parser
 
-from dvc.exceptions import DvcException
-from dvc.lock import LockError
 from dvc.output import Output
 from dvc.repo import Repo
 from dvc.rwlock import rwlock
 
 from stages.core.base.errors import InputError, explained
+from stages.tools.project import explained_by_dvc, open_project
+
+DIGEST = r"[0-9a-f]{30}(\.dir)?"  # of a file in the cache; the folder has the first two digits
 
 
 def md5(path: Path) -> str:
@@ -43,8 +45,11 @@ def cached(digest: str, cache: Path) -> Path:
 
 
 def wrong_in(cache: Path) -> Iterator[Path]:
-    """The files of a cache whose digests differ from their names."""
+    """The files of a cache whose digests differ from their names. Those with other names are being
+    written, by an experiment in DVC's queue perhaps, or by another clone that shares the cache."""
     for path in sorted(cache.glob("??/*")):
+        if not re.fullmatch(DIGEST, path.name):
+            continue
         if f"{path.parent.name}{path.name}".removesuffix(".dir") != md5(path):
             yield path
 
@@ -106,15 +111,9 @@ def remove_wrong(repo: Repo) -> tuple[list[Path], list[Path]]:
 def main() -> None:
     Parser("stages.tools.check", __doc__).parse_args()
     with explained():
-        try:
-            repo = Repo()
-            with locked(repo):
-                wrong, leftovers = remove_wrong(repo)
-        except LockError as error:
-            reason, *_ = str(error).split("\n\n")
-            raise InputError(f"wait until DVC has finished: {' '.join(reason.split())}") from None
-        except DvcException as error:
-            raise InputError(" ".join(str(error).split())) from None
+        repo = open_project()
+        with explained_by_dvc(), locked(repo):
+            wrong, leftovers = remove_wrong(repo)
         for path in leftovers:
             print(f"removed a leftover output: {path.relative_to(repo.root_dir)}")
         for path in wrong:

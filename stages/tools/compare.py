@@ -8,10 +8,11 @@ that write metrics.
 
 import csv
 import io
+import logging
 import math
 import os
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from stages.core.base.command import Parser
 
 import numpy as np
 from dvc.api import DVCFileSystem
-from dvc.exceptions import DvcException
-from safetensors import SafetensorError
+from dvc.repo import Repo
+from dvc.scm import RevError, resolve_rev
 from safetensors.numpy import load
 
 from stages.core.base.errors import InputError, explained
@@ -29,6 +30,7 @@ from stages.core.base.values import flatten, is_number
 from stages.core.drawing.tiles import tiled
 from stages.core.page.chart import Chart, Line
 from stages.core.page.page import packed, render
+from stages.tools.project import check_paths, explained_by_dvc
 
 WORKSPACE = "workspace"
 MOST_TILES = 64  # of a weight
@@ -60,27 +62,47 @@ class Run(NamedTuple):
     weights: dict[tuple[str, str], np.ndarray]
 
 
+def check_revision(revision: str) -> None:
+    """Raises InputError when there is no such revision."""
+    with (
+        Repo() as repo
+    ):  # which closes git's files: if they still were open at exit, they would say so
+        try:
+            resolve_rev(repo.scm, revision)
+        except RevError as error:
+            message = f"{revision}: {error}"
+            if Path(repo.scm.root_dir, ".git/shallow").exists():
+                message += "; this clone is shallow: `git fetch --unshallow` brings all commits"
+            raise InputError(message) from None
+
+
 def read_run(revision: str) -> Run:
     """Raises InputError when there is no such revision, or when it has a file that nobody kept."""
-    try:
-        fs = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
-        shown = {name: show(getattr(fs.repo, name).show()) for name in ("params", "metrics")}
-        return Run(
-            params={k: v for file in shown["params"].values() for k, v in flatten(file).items()},
-            metrics={
-                (path, k): v
-                for path, file in shown["metrics"].items()
-                for k, v in flatten(file).items()
-            },
-            curves=dict(read_curves(fs, revision)),
-            weights=dict(read_weights(fs, set(shown["metrics"]))),
-        )
-    except (DvcException, OSError, SafetensorError) as error:
-        where = f"{path}: " if (path := getattr(error, "filename", None)) else ""
-        reason = getattr(error, "strerror", None) or error
-        if isinstance(error, FileNotFoundError):
-            reason = "it is neither in the cache nor in a remote; `dvc repro` would make it again"
-        raise InputError(f"{revision}: {where}{' '.join(str(reason).split())}") from None
+    if revision == WORKSPACE:
+        check_paths()
+    with explained_by_dvc(f"{revision}: "):
+        if revision != WORKSPACE:
+            check_revision(revision)
+        try:
+            fs = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
+            shown = {name: show(getattr(fs.repo, name).show()) for name in ("params", "metrics")}
+            return Run(
+                params={
+                    k: v for file in shown["params"].values() for k, v in flatten(file).items()
+                },
+                metrics={
+                    (path, k): v
+                    for path, file in shown["metrics"].items()
+                    for k, v in flatten(file).items()
+                },
+                curves=dict(read_curves(fs, revision)),
+                weights=dict(read_weights(fs, set(shown["metrics"]))),
+            )
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{revision}: {error.filename}: it is neither in the cache nor in a remote; "
+                "`dvc repro` would make it again"
+            ) from None
 
 
 def show(result: dict[str, Any]) -> dict[str, Any]:
@@ -104,14 +126,17 @@ def is_numeric(text: str | None) -> bool:
     return True
 
 
-def lines(rows: list[dict[str, str]], numbers: Sequence[str]) -> dict[str, list[dict[str, str]]]:
-    """The rows of each line: those with the same words, where there are words in columns other
-    than `numbers`."""
-    columns = [
-        name
-        for name in (rows[0] if rows else ())
-        if name not in numbers and not all(is_numeric(row[name]) for row in rows)
-    ]
+def lines(rows: list[dict[str, str]], numbers: tuple[str, str]) -> dict[str, list[dict[str, str]]]:
+    """The rows of each line: those with the same words, where there are words in columns other than
+    `numbers`, x and y; or else, if an x stands there twice, those with the same number in the first
+    column that tells them apart."""
+    others = [name for name in (rows[0] if rows else ()) if name not in numbers]
+    columns = [name for name in others if not all(is_numeric(row[name]) for row in rows)]
+    x, _ = numbers
+    if not columns and len({row.get(x) for row in rows}) < len(rows):
+        columns = [
+            name for name in others if len({(row[name], row.get(x)) for row in rows}) == len(rows)
+        ][:1]
     found: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         found.setdefault(", ".join(row[name] for name in columns), []).append(row)
@@ -129,7 +154,7 @@ def read_curves(
         if not isinstance(x, str) or not isinstance(y, dict):
             continue  # a picture
         for path, columns in y.items():
-            rows = list(csv.DictReader(io.StringIO(fs.read_text(path))))
+            rows = list(csv.DictReader(io.StringIO(fs.read_text(path, encoding="utf-8"))))
             for column in [columns] if isinstance(columns, str) else columns:
                 labels = plot.get("x_label", x), plot.get("y_label", column)
                 for words, of_line in lines(rows, (x, column)).items():
@@ -259,6 +284,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     names = arguments.first, arguments.second
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # what it warns of ends in one line of ours
     with explained():
         page = compare(names, *map(read_run, names))
         with new_file(arguments.page) as file:

@@ -1,30 +1,32 @@
-"""`dvc repro`, but with several independent stages at a time.
+"""`dvc repro`, with one stage at a time or several; then say where the page is.
 
-Dask hands the stages that are out of date to processes, or to a cluster's workers, each as soon as
-the stages whose outputs it reads are done. If one fails, those that depend on it are skipped, and
-the rest run.
+For several, Dask hands the stages that are out of date to processes, or to a cluster's workers,
+each as soon as the stages whose outputs it reads are done. If one fails, those that depend on it
+are skipped, and the rest run.
 """
 
+import gc
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TextIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from stages.core.base.command import Parser
 
-import dask
 import networkx
-from dask.delayed import Delayed
-from dvc.exceptions import DvcException
+from dvc.cli import main as dvc
 from dvc.repo import Repo
-from tqdm import tqdm
-from tqdm.dask import TqdmCallback
 
 from stages.core.base.errors import InputError, explained
-from stages.core.parallel.cluster import connect
-from stages.tools.worker import on_a_worker, run_dvc
+from stages.core.base.progress import progress
+from stages.tools.project import check_paths, explained_by_dvc, open_project
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed  # slow to import, and needed for several stages alone
 
 
 class Outcome(NamedTuple):
@@ -44,40 +46,48 @@ def outdated(repo: Repo) -> networkx.DiGraph:
     for stage, about in graph.nodes.items():
         about["spreads"] = bool(stage.meta and stage.meta.get("spreads"))
     graph = networkx.relabel_nodes(graph, lambda stage: stage.addressing)
-    changed = set(repo.status())
+    with explained_by_dvc():
+        changed = set(repo.status())
     return graph.subgraph(changed.union(*(networkx.ancestors(graph, stage) for stage in changed)))
 
 
 def reproduce(
-    stage: str, before: Sequence[Outcome], run: Callable[[str, list[str], TextIO], int]
+    stage: str, before: Sequence[Outcome], run: Callable[[str, list[str], Path], int]
 ) -> Outcome:
-    """Run one stage, unless one `before` it has a problem. What it prints is kept, and becomes part
-    of its problem if it fails, because stages that run at the same time would mix their lines."""
+    """Run one stage, unless one `before` it has a problem. What it printed becomes part of its
+    problem if it fails: before, its lines were among those of other stages."""
     if missing := [outcome.stage for outcome in before if outcome.problem]:
         return Outcome(stage, f"was skipped: it reads outputs of {', '.join(missing)}")
-    with tempfile.TemporaryFile("w+", errors="replace") as log:
+    with TemporaryDirectory() as folder:
+        log = Path(folder, "log")
         status = run(stage, [outcome.stage for outcome in before], log)
-        log.seek(0)
         ended = "failed" if status > 0 else "was killed"
-        return Outcome(stage, f"{ended}:\n{log.read()}" if status else "")
+        printed = log.read_text(encoding="locale", errors="replace")
+        return Outcome(stage, f"{ended}:\n{printed}" if status else "")
 
 
-def on_cluster(outcomes: Sequence[Delayed], address: str) -> list[Outcome]:
+def on_cluster(outcomes: Sequence["Delayed"], address: str) -> list[Outcome]:
+    from stages.core.parallel.cluster import connect
+
     with connect(address) as client:
         from distributed import KilledWorker, as_completed  # connect has checked for it
 
         print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
         futures = client.compute(outcomes)
-        for _ in tqdm(as_completed(futures), desc="stages", total=len(futures), disable=None):
-            pass
+        with progress(len(futures), "stages") as done:
+            for _ in as_completed(futures):
+                done.update(1)
         try:
             return client.gather(futures)
         except KilledWorker as error:
             raise InputError(f"workers kept dying: {error}") from None
 
 
-def in_processes(outcomes: Sequence[Delayed], jobs: int) -> list[Outcome]:
+def in_processes(outcomes: Sequence["Delayed"], jobs: int) -> list[Outcome]:
     """Run stages in `jobs` threads, each of which waits for a process of its own."""
+    import dask
+    from tqdm.dask import TqdmCallback
+
     with TqdmCallback(desc="stages", disable=None):
         return dask.compute(*outcomes, scheduler="threads", num_workers=jobs)
 
@@ -87,10 +97,13 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
 
     Raises InputError if DVC finds no project, or if workers keep dying.
     """
-    try:
-        graph = outdated(Repo())
-    except DvcException as error:
-        raise InputError(" ".join(str(error).split())) from None
+    graph = outdated(open_project(there=True))
+    if not graph:
+        return []
+    import dask
+
+    from stages.tools.worker import on_a_worker, run_dvc
+
     outcomes: dict[str, Delayed] = {}
     run_id = uuid4().hex  # keeps apart two runs of the same stages on one cluster
     for stage in networkx.lexicographical_topological_sort(graph.reverse()):
@@ -106,22 +119,39 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
     return in_processes([*outcomes.values()], jobs)
 
 
+def run_all(jobs: int, scheduler: str | None) -> None:
+    """Run what is out of date; ends the process if a stage fails."""
+    if jobs == 1 and not scheduler:
+        check_paths(there=True)
+        if status := dvc(["repro"]):
+            sys.exit(status)
+        return
+    done = run_stages(jobs, scheduler)
+    problems = [outcome for outcome in done if outcome.problem]
+    for stage, problem in problems:
+        print(f"{stage} {problem}", file=sys.stderr)
+    if problems:
+        raise InputError(f"{len(problems)} of {len(done)} stages have no new outputs")
+    print(f"{len(done)} stages ran." if done else "Data and pipelines are up to date.")
+
+
 def main() -> None:
     parser = Parser("stages.tools.repro", __doc__)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=2, help="stages at a time (default: 2)")
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="address of a Dask cluster")
+    parser.add_argument("--page", type=Path, help="the page, to print its address in the end")
     arguments = parser.parse_args()
+    gc.freeze()
+    gc.enable()
+    start = time.monotonic()
     with explained():
         if arguments.jobs < 1:
             raise InputError(f"--jobs is {arguments.jobs}; it should be 1 or more")
-        done = run_stages(arguments.jobs, arguments.scheduler)
-        problems = [outcome for outcome in done if outcome.problem]
-        for stage, problem in problems:
-            print(f"{stage} {problem}", file=sys.stderr)
-        if problems:
-            raise InputError(f"{len(problems)} of {len(done)} stages have no new outputs")
-    print(f"{len(done)} stages ran." if done else "Data and pipelines are up to date.")
+        run_all(arguments.jobs, arguments.scheduler)
+    if arguments.page:
+        address = arguments.page.resolve().as_uri()
+        print(f"After {time.monotonic() - start:.0f} s, the page is up to date: {address}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from common.project import REPRO, ROOT, copy_project, execute
 
 ROUNDS = 3
 ROUNDS_OF_NOTHING = 10
-BEYOND_THE_LESSON = ("embed_digits", "data_efficiency", "sample_images", "embed_images", "report")
+BEYOND_THE_LESSON = (
+    *("mistakes", "embed_digits", "data_efficiency", "sample_images", "embed_images", "report"),
+)
 
 
 def project_with_downloads(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from PIL import Image
 from stages.core.alexnet.network import alexnet
 from stages.core.data.photo import read_photo
 from stages.core.drawing.figure import DPI, save_figure
-from stages.core.drawing.grids import Grid, draw_grids, percentile_limits
+from stages.core.drawing.grids import Grid, draw_grids, limits_around_zero
 
 from benchmarks.side_by_side import medians, print_table, seconds
 from common import paths
@@ -43,7 +43,7 @@ def stages_that_draw() -> None:
 
 def grid_of_maps(maps: np.ndarray, path: Path) -> None:
     grid = Grid("", maps, columns=8, zoom=max(1, 157 // maps.shape[-1]))
-    limits = percentile_limits(maps)
+    limits = limits_around_zero(maps)
     save_figure(draw_grids("64 feature maps", [grid], limits, "gray", "activation"), path)
 
 

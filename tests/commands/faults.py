@@ -21,12 +21,12 @@ def write_table(page: Path, header: tuple[str, ...], rows: list[tuple[str, ...]]
     first = f"| {' | '.join(header)} |\n"
     lines = [first, "|" + "---|" * len(header) + "\n"]
     lines += [f"| {' | '.join(row)} |\n" for row in rows]
-    before, found, after = page.read_text().partition(first)
+    before, found, after = page.read_text(encoding="utf-8").partition(first)
     assert found, f"{page} has no table with this header"
     rest = after.splitlines(keepends=True)
     while rest and rest[0].startswith("|"):
         rest.pop(0)
-    page.write_text(before + "".join(lines + rest))
+    page.write_text(before + "".join(lines + rest), encoding="utf-8")
     print("".join(lines), end="")
 
 

@@ -45,7 +45,7 @@ EMULATED = tuple(
 def run(processor: Processor, project: Path, params: str, folder: Path) -> Path:
     """Run every stage there, on that processor, with the `project`'s downloads."""
     shutil.copytree(ROOT / "stages", folder / "stages")
-    (folder / "params.yaml").write_text(params)
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
     (folder / "data").mkdir()
     shutil.copy(ROOT / "data/grace_hopper.jpg", folder / "data")
     for source in outs(*downloads()):
@@ -89,7 +89,7 @@ def main() -> None:
         sys.exit("error: the outputs are not those of dvc.lock; run `dvc repro` first")
     committed = outputs(ROOT)
     processors = (*HERE, *EMULATED)
-    params = (ROOT / "params.yaml").read_text()
+    params = (ROOT / "params.yaml").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         made = run_all(processors, ROOT, params, Path(folder))
     print("| processor | threads asked for | stages | files | bytes that differ from dvc.lock |")

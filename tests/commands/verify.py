@@ -31,7 +31,7 @@ SHOWN = 5  # differences of a file that are listed
 
 def git(*arguments: str) -> str:
     return subprocess.run(
-        ("git", *arguments), cwd=ROOT, check=True, capture_output=True, text=True
+        ("git", *arguments), cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
     ).stdout
 
 
@@ -189,7 +189,7 @@ def main() -> None:
         except subprocess.CalledProcessError as error:
             sys.exit(f"error: {' '.join(error.cmd)} failed in a clean copy of HEAD")
         committed = outputs(git("show", "HEAD:dvc.lock"))
-        made = outputs((copy / "dvc.lock").read_text())
+        made = outputs((copy / "dvc.lock").read_text(encoding="utf-8"))
         caches = Cache(ROOT), Cache(copy)
         rows, problems = [], []
         for stage, path in committed | made:

@@ -13,7 +13,7 @@ GAP, LABEL = 4, 15
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

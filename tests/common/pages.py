@@ -157,9 +157,10 @@ def add_model(
     save_tensors(
         {"iteration": iterations, "weight": first * rising}, folder / paths.snapshots(name)
     )
-    metrics = json.loads((folder / paths.metrics("mlp")).read_text())
+    metrics = json.loads((folder / paths.metrics("mlp")).read_text(encoding="utf-8"))
     metrics["num_parameters"] = num_parameters(model)
     (folder / paths.metrics(name)).write_text(json.dumps(metrics))
     if name != "mlp":
-        shutil.copy(folder / paths.curves("mlp"), folder / paths.curves(name))
+        for path in (paths.curves, paths.predictions):
+            shutil.copy(folder / path("mlp"), folder / path(name))
         shutil.copytree(folder / "artifacts/figures/mlp", folder / "artifacts/figures" / name)

@@ -17,11 +17,12 @@ def section(model: str) -> str:
 
 
 def read(folder: Path = ROOT) -> dict[str, Any]:
-    return yaml.safe_load((folder / "params.yaml").read_text())
+    return yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
 
 
 def write(params: dict[str, Any], folder: Path = Path()) -> None:
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    text = yaml.safe_dump(params, sort_keys=False)
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
 
 
 MODELS = tuple(read()["models"])

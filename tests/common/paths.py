@@ -13,6 +13,7 @@ CONVOLUTION = Path("artifacts/convolution")
 ALEXNET_MAPS = Path("artifacts/alexnet")
 DATA_EFFICIENCY = Path("artifacts/data_efficiency")
 EMBEDDED_IMAGES = Path("artifacts/embedded_images")
+SKIPPED_IMAGES = Path("artifacts/skipped_images.csv")
 REPORT = Path("artifacts/report/index.html")
 
 
@@ -26,6 +27,10 @@ def snapshots(model: str) -> Path:
 
 def curves(model: str) -> Path:
     return Path("artifacts/curves", f"{model}.csv")
+
+
+def predictions(model: str) -> Path:
+    return Path("artifacts/predictions", f"{model}.csv")
 
 
 def metrics(model: str) -> Path:

@@ -40,10 +40,12 @@ def copy_project(folder: Path) -> Path:
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    for command in (
-        "git init -q",
+    for command in (  # whatever the user's own settings of git are
+        "git init -q --initial-branch=master",
         "git config user.name Test",
         "git config user.email test@example.org",
+        "git config commit.gpgsign false",
+        "git config core.hooksPath .git/hooks",
         "git add -A",
         "git commit -qm start",
     ):

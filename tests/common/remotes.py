@@ -37,10 +37,12 @@ class Remote(NamedTuple):
         return block
 
 
-def recipe(heading: str, addresses: dict[str, str] | None = None) -> list[str]:
+def recipe(
+    heading: str, addresses: dict[str, str] | None = None, page: str = "docs/sharing.md"
+) -> list[str]:
     """The blocks of commands below a heading of the page, its example addresses replaced."""
-    page = (ROOT / "docs/sharing.md").read_text()
-    [section] = re.findall(rf"^##+ {heading}.*?\n(.*?)(?=^##|\Z)", page, re.DOTALL | re.MULTILINE)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    [section] = re.findall(rf"^##+ {heading}.*?\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE)
     for example, address in (addresses or {}).items():
         assert example in section
         section = section.replace(example, address)

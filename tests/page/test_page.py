@@ -1,6 +1,7 @@
 """The page in a browser: the models that answer in it, and every way to use it."""
 
 import base64
+import itertools
 import json
 import math
 import re
@@ -16,6 +17,7 @@ from playwright.sync_api import expect
 
 from stages import report
 from stages.core.base.tensors import load_tensors
+from stages.core.base.values import percent, rounded
 from stages.core.learning.models import build
 from stages.core.learning.trained import load_model
 
@@ -213,7 +215,6 @@ def test_a_picked_digit_is_shown_answered_and_told(page, digits, models):
         (lambda: page.get_by_label("Previous test digit").click(), 0),
         (lambda: page.get_by_label("Previous test digit").click(), 299),
         (lambda: (page.locator("#index").fill("61"), page.keyboard.press("Enter")), 61),
-        (lambda: (page.locator("#index").fill("9999"), page.keyboard.press("Enter")), 299),
     ):
         action()
         image, label = digits["test_images"][index], digits["test_labels"][index]
@@ -227,8 +228,46 @@ def test_a_picked_digit_is_shown_answered_and_told(page, digits, models):
         assert answers(page, models) == expected
         for name, model in models.items():
             shown = page.locator(f"#answer-{name} .bars li span:last-child").all_inner_texts()
-            shares = [float(text.removesuffix(" %")) / 100 for text in shown]
+            shares = [float(text.removesuffix("\u00a0%")) / 100 for text in shown]
             assert shares == pytest.approx(logits(model, image).softmax(1)[0].tolist(), abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("9999", "Test digit 9999 is not in this page: it has 0 to 299."),
+        ("300", "Test digit 300 is not in this page: it has 0 to 299."),
+        ("-1", "Test digit -1 is not in this page: it has 0 to 299."),
+        ("6.5", "Type a whole number from 0 to 299."),
+        ("", "Type a whole number from 0 to 299."),
+    ],
+)
+def test_a_number_that_is_no_test_digit_of_the_page_is_refused(page, digits, typed, problem):
+    """Nothing else takes its place: the digit stays, until there is another."""
+    page.get_by_label("Next test digit").click()
+    before = page.locator("#verdict").inner_text()
+    page.locator("#index").fill(typed)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text(problem)
+    expect(page.locator("#index")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#index")).to_have_value(typed)
+    assert page.locator("#verdict").inner_text() == before
+    assert np.array_equal(seen(page), digits["test_images"][1])
+    page.get_by_label("Next test digit").click()
+    expect(page.locator("#index")).to_have_value("2")
+    expect(page.locator("#index")).to_have_attribute("aria-invalid", "false")
+    expect(page.get_by_role("alert")).to_have_text("")
+
+
+@pytest.mark.parametrize("share", [0.9345, 0.0005, 0.00049, 0.5, 1, 0, 1 / 3, 0.99949, 0.1115])
+def test_the_script_rounds_as_python_does(page, share):
+    assert page.evaluate(f"percent({share!r})") == percent(share)
+    assert page.evaluate(f"rounded({share!r}, 3)") == rounded(share, ".3f")
+
+
+def test_a_drawing_has_no_number(page):
+    draw(page, [(0.5, 0.2), (0.5, 0.8)])
+    expect(page.locator("#index")).to_have_value("")
 
 
 def test_buttons_find_a_digit_and_one_that_is_disputed(page, digits, models):
@@ -510,9 +549,9 @@ def assert_watched(page, folder, name, index, count):
     last, iteration = int(snapshots["iteration"][-1]), int(snapshots["iteration"][index])
     row = next(row for row in curve if row["iteration"] == iteration)
     expect(page.locator("#now")).to_have_text(
-        f"Iteration {iteration} of {last}: loss {number(row['loss'])}, "
-        f"{row['train_accuracy'] * 100:.1f} % of the training images, "
-        f"{row['val_accuracy'] * 100:.1f} % of the validation images."
+        f"Iteration {iteration} of {last}: loss {rounded(row['loss'], '.3f')}; "
+        f"{percent(row['train_accuracy'])} of the training images and "
+        f"{percent(row['val_accuracy'])} of the validation images recognised."
     )
     slider = page.get_by_role("slider", name="Iteration")
     expect(slider).to_have_attribute("aria-valuetext", f"iteration {iteration} of {last}")
@@ -549,6 +588,56 @@ def test_why_the_models_answer_so(page, digits, models):
             why = page.locator(f"#answer-{name} a")
             assert why.get_attribute("href") == f"#why-{name}"
             assert why.get_attribute("aria-label") == f"Why? The layers of {TITLES[name]}"
+
+
+MISTAKES = """async place => {
+    const found = [];
+    for (const item of place.querySelectorAll("li")) {
+        const image = item.querySelector("img"), canvas = document.createElement("canvas");
+        image.loading = "eager";
+        await image.decode();
+        [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+        const context = canvas.getContext("2d");
+        context.drawImage(image, 0, 0);
+        const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+        found.push([image.alt, item.innerText.trim(), [...pixels]]);
+    }
+    return found;
+}"""
+
+
+def test_every_model_has_its_confusion_matrix_and_its_worst_mistakes(page, pipeline, digits):
+    section = page.locator("#mistakes")
+    assert section.locator("h3").all_inner_texts() == [*TITLES.values()]
+    shade = "all => all.map(e => getComputedStyle(e).backgroundColor)"
+    scale = section.locator(".scale span").evaluate_all(shade)
+    assert len({*scale}) == 5
+    for place, model in zip(section.locator(".columns").all(), TITLES, strict=True):
+        answers = rows_of(pipeline / paths.predictions(model))
+        wrong = [i for i, row in enumerate(answers) if row["predicted"] != row["actual"]]
+        worst = sorted(wrong, key=lambda i: -float(answers[i]["probability"]))[:10]
+        found = place.evaluate(MISTAKES)
+        for index, (alt, text, pixels) in zip(worst, found, strict=True):
+            row = answers[index]
+            assert alt == f"Test digit {index}, a handwritten {row['actual']}"
+            share = f"{float(row['probability']) * 100:.1f} %"
+            assert text.split() == [row["actual"], "→", row["predicted"], *share.split()]
+            shown = np.array(pixels).reshape(28, 28, 4)[..., 0]
+            assert np.abs(shown - digits["test_images"][index].astype(int)).max() <= 4
+        said = (
+            f"The 10 most certain of {len(wrong):,} mistakes: digit → answer, and its probability"
+        )
+        assert place.locator("p").inner_text() == said
+
+        pairs = [(int(row["actual"]), int(row["predicted"])) for row in answers]
+        actual = [digit for digit, _ in pairs]
+        colours = np.array(place.locator("td").evaluate_all(shade)).reshape(10, 10)
+        for digit, answer in itertools.product(range(10), repeat=2):
+            share = pairs.count((digit, answer)) / actual.count(digit)
+            steps = sum(share >= step for step in (0.005, 0.01, 0.02, 0.04, 0.08))
+            shaded = steps and digit != answer
+            expected = scale[steps - 1] if shaded else "rgba(0, 0, 0, 0)"
+            assert colours[digit, answer] == expected, (model, digit, answer)
 
 
 def test_the_slider_runs_through_the_snapshots(page, pipeline, models):
@@ -617,7 +706,8 @@ def test_a_page_of_one_model(browser, pipeline, tmp_path, digits):
         assert_watched(page, tmp_path, "cnn", 1, 4)
         assert "One model" in page.locator("nav").inner_text()
         text = page.locator("body").inner_text()
-        assert not re.search(r"They say|disagree|One models|each model's|models (answer|see)", text)
+        words = r"They say|disagree|One models|[Ee](ach|very) model|models (answer|see|learn)"
+        assert not re.search(words, text)
 
 
 def test_a_page_without_pixels_has_nothing_to_draw_on(browser, pipeline, tmp_path):

@@ -3,12 +3,16 @@
 import hashlib
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
+from stages.core.base import values
 from stages.core.base.tensors import load_tensors, save_tensors
+from stages.core.learning.predictions import Prediction
 from stages.core.learning.trained import LAYERS, TrainedModel, load_model
 from stages.report import WEIGHT_BYTES, answering, first_units
 
@@ -30,7 +34,7 @@ WORDS = {
     "dropout": "dropout",
     "linear": "linear",
 }
-RESULTS = "Results: the share of the digits that each model recognises"
+RESULTS = "Results: the share of the digits that each model recognises, and its loss in nats"
 SHAPES = "The shapes, from input to output"
 
 
@@ -45,7 +49,7 @@ def read(page):
 
 
 def percent(share):
-    return f"{share * 100:.1f} %"
+    return values.percent(share).replace("\u00a0", " ")
 
 
 def spaced(shape):
@@ -120,9 +124,30 @@ def test_the_metrics_are_those_of_the_files(pipeline, read):
         assert row == [
             title,
             f"{metrics['num_parameters']:,}",
-            f"{metrics['loss']:.3f}",
             *(percent(metrics[f"{part}_accuracy"]) for part in ("train", "val", "test")),
+            f"{metrics['test_loss']:.3f}",
+            f"{metrics['loss']:.3f}",
         ]
+
+
+def test_it_is_said_how_far_chance_goes(pipeline, page):
+    """Half a 95 % interval of the accuracy that is the least certain."""
+    found = [json.loads((pipeline / paths.metrics(model)).read_text()) for model in TITLES]
+    number = parameters.read(pipeline)["digits"]["test"]
+    lowest = min(metrics["test_accuracy"] for metrics in found)  # all are above a half
+    half = 100 * NormalDist().inv_cdf(0.975) * (lowest * (1 - lowest) / number) ** 0.5
+    said = " ".join(page.replace("&nbsp;", " ").split())
+    assert f"uncertain by up to ± {half:.1f} percentage points" in said
+
+
+def test_the_confusion_matrices_count_the_answers(pipeline, read):
+    digits = [*"0123456789"]
+    for model, title in TITLES.items():
+        answers = rows_of(pipeline / paths.predictions(model))
+        counts = Counter((row["actual"], row["predicted"]) for row in answers)
+        header, *rows = read.tables[f"{title}: answers to the test images of each digit"]
+        assert header == ["Digit", *digits]
+        assert rows == [[digit, *(str(counts[digit, a]) for a in digits)] for digit in digits]
 
 
 def test_the_tables_of_shapes_are_those_of_the_files(pipeline, read):
@@ -307,10 +332,15 @@ def test_few_digits_and_one_convolution_make_a_page_too(inputs):
         {name: tensor[: parts[name.split("_")[0]]] for name, tensor in digits.items()},
         paths.DIGITS,
     )
+    for model in TITLES:
+        answers = f"{','.join(Prediction._fields)}\n" + 5 * "1,1,0.5\n"
+        paths.predictions(model).write_text(answers)
     table = (paths.CONVOLUTION / "shapes.csv").read_text().splitlines()
     (paths.CONVOLUTION / "shapes.csv").write_text("\n".join([*table[:1], table[-1], ""]))
     run_stage("report")
-    read = Reader(paths.REPORT.read_text())
+    page = paths.REPORT.read_text()
+    assert page.count("No mistakes: it recognises all of the test images.") == len(TITLES)
+    read = Reader(page)
     assert read.tables["Images of each digit"][-1] == ["All", "3", "2", "5"]
     assert len(read.tables[SHAPES]) == 2
 

@@ -1,14 +1,17 @@
 """AlexNet's features of the digits and of a folder of images, and what they make easier."""
 
 import json
+import os
+import shutil
+import textwrap
 from collections import Counter
+from pathlib import Path
 
 from stages.core.numerics.pinned import torch
 
-import duckdb
 import numpy as np
-import pandas as pd
 import polars as pl
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import torchvision
@@ -22,6 +25,7 @@ from stages.core.base.tensors import load_tensors
 
 from common import parameters, paths
 from common.artifacts import rows_of
+from common.project import execute
 
 
 def read_table(path):
@@ -106,12 +110,12 @@ def test_the_project_s_own_images_have_a_row_each(pipeline):
             assert (row["width"], row["height"]) == image.size
         assert row["label"] == name.split("/")[0]
         assert len(row["features"]) == 256
-    assert (pipeline / paths.EMBEDDED_IMAGES / "skipped.csv").read_text() == "path,reason\n"
+    assert (pipeline / paths.SKIPPED_IMAGES).read_text() == "path,reason\n"
 
 
 def test_the_features_of_images_are_those_of_torchvision_s_network(pipeline):
     """Its own layers under its own numerics, of the square in the middle of a photograph."""
-    table = pl.read_parquet(pipeline / paths.EMBEDDED_IMAGES / "*.parquet")
+    table = pl.read_parquet(pipeline / paths.EMBEDDED_IMAGES)
     model = torchvision.models.alexnet()
     weights = load_tensors(pipeline / paths.ALEXNET)
     model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
@@ -126,15 +130,60 @@ def test_the_features_of_images_are_those_of_torchvision_s_network(pipeline):
     assert np.abs(found - expected).max() < 1e-4  # of sums of 1,000 products and more
 
 
-def test_pandas_polars_and_duckdb_read_the_same(pipeline):
-    pattern = str(pipeline / paths.EMBEDDED_IMAGES / "*.parquet")
-    by_pandas = np.stack(
-        pd.read_parquet(pipeline / paths.EMBEDDED_IMAGES / "part-000000.parquet").features
-    )
-    by_polars = pl.read_parquet(pattern)["features"]
-    assert by_polars.dtype == pl.Array(pl.Float32, 256)
-    by_duckdb = duckdb.sql(f"select label, count(*), avg(features[1]) from '{pattern}' group by 1")
-    assert np.array_equal(by_pandas, by_polars.to_numpy())
-    counts = {label: count for label, count, _ in by_duckdb.fetchall()}
-    labels = [path.parent.name for path in (pipeline / paths.SAMPLE_IMAGES).glob("*/*")]
-    assert counts == Counter(labels)
+def test_pandas_polars_duckdb_and_pyarrow_read_the_folder(project, monkeypatch):
+    """All of its files, by the lines of the docs, and by the name of the folder."""
+    folder = project / paths.EMBEDDED_IMAGES
+    shutil.copy(folder / "part-000000.parquet", folder / "part-000001.parquet")
+    table = pq.read_table(folder / "part-000000.parquet")
+    once = np.stack(table["features"].to_numpy())
+    twice = np.concatenate((once, once))
+    monkeypatch.chdir(project)
+    text = Path("docs/features.md").read_text(encoding="utf-8")
+    lines = text.split("    import polars")[1].split("\n\n\n")[0]
+    code = textwrap.dedent("    import polars" + lines.split("\nDVC hashes")[0])
+    found = {}
+    exec(code, found)
+    assert np.array_equal(found["features"], twice)
+    assert np.array_equal(np.stack(found["frame"].features), twice)
+    counts = dict(found["counts"].fetchall())
+    labels = [path.parent.name for path in Path(paths.SAMPLE_IMAGES).glob("*/*")]
+    assert counts == {label: 2 * count for label, count in Counter(labels).items()}
+    assert found["table"]["features"].dtype == pl.Array(pl.Float32, 256)
+    arrow = pq.read_table(folder)
+    assert arrow.schema.equals(table.schema, check_metadata=True)
+    assert np.array_equal(np.stack(arrow["features"].to_numpy()), twice)
+    assert ds.dataset(folder).count_rows() == len(twice)
+    assert pl.scan_parquet(folder).select(pl.len()).collect().item() == len(twice)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "make", "says"),
+    [
+        ("own", lambda own: (own / "x.jpg").symlink_to("gone"), "No such file or directory"),
+        ("own", lambda own: (own / ".dvcignore").touch(), ".dvcignore file should not be in"),
+        ("own", lambda own: Path(os.fsdecode(bytes(own) + b"/\xff.png")).touch(), "'utf-8' codec"),
+        (".", lambda own: None, "both a dependency and an output"),
+        ("nowhere", lambda own: None, "missing data 'source'"),
+    ],
+)
+def test_what_dvc_says_of_a_folder_is_in_the_docs(project, path, make, says):
+    """It fails before the stage runs, so the stage cannot say it better."""
+    shutil.copytree(project / paths.SAMPLE_IMAGES, project / "own")
+    make(project / "own")
+    parameters.change(project, "images", path=path)
+    result = execute(project, "dvc", "repro", "embed_images")
+    assert result.returncode != 0 and says in result.stderr
+    text = (project / "docs/features.md").read_text(encoding="utf-8")
+    assert says in text.split("### When DVC says")[1]
+
+
+def test_a_project_in_the_folder_is_refused_not_hashed_as_empty(project):
+    """DVC would take the features of any such folder for those of this one."""
+    shutil.copytree(project / paths.SAMPLE_IMAGES, project / "own")
+    (project / "own/.dvc").mkdir()
+    parameters.change(project, "images", path="own")
+    result = execute(project, "dvc", "repro", "embed_images")
+    assert result.returncode != 0
+    assert "error: own is left out by DVC, which would not notice changes in it" in result.stderr
+    assert "path: own" not in (project / "dvc.lock").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 from safetensors import safe_open
 
-from common import parameters
+from common import parameters, paths
 from common.graph import commands, downstream, files_below, outs, stages
 from common.parameters import MODELS, UNITS, change, change_units
 from common.processes import onednn_used
@@ -156,6 +156,7 @@ def test_metrics_are_one_table(project):
         "loss",
         "num_parameters",
         "test_accuracy",
+        "test_loss",
         "train_accuracy",
         "val_accuracy",
     ]
@@ -174,8 +175,14 @@ def test_plots_set_the_models_over_one_another_and_show_every_figure(project, tm
         assert {point["model"] for point in points} == {*MODELS}
     figures = {str(p.relative_to(project)) for p in (project / "artifacts").rglob("*.png")}
     assert figures == {name for name in plots if name.endswith(".png")}
+    for model in MODELS:
+        [confusion] = plots[str(paths.predictions(model))]
+        answers = confusion["content"]["data"]["values"]
+        assert len(answers) == parameters.read(project)["digits"]["test"]
+        assert {"actual", "predicted"} < answers[0].keys()
     drawn_by_dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
-    assert len(plots) == len(figures) + sum(isinstance(plot, dict) for plot in drawn_by_dvc)
+    by_dvc = len(MODELS) + sum(isinstance(plot, dict) for plot in drawn_by_dvc)
+    assert len(plots) == len(figures) + by_dvc
 
 
 def test_no_output_names_this_machine(pipeline):

@@ -104,8 +104,9 @@ def test_added_models_are_measured_drawn_and_plotted(extended):
         weights = load_model(extended / paths.weights(name)).weights
         assert found["num_parameters"] == sum(weight.size for weight in weights.values())
         assert found["test_accuracy"] > 0.15  # guessing gives 0.1
-        for figure in ("loss", "accuracy", "weights"):
+        for figure in ("loss", "accuracy", "weights", "confusion", "mistakes"):
             assert str(paths.figure(name, figure)) in plots
+        assert str(paths.predictions(name)) in plots
     assert {row["model"] for row in rows_of(extended / "artifacts/report/curves.csv")} == drawn
 
 

@@ -1,12 +1,16 @@
 """The same bytes in whatever order stages run, and however many at a time."""
 
+import re
+import shutil
+import subprocess
+
 import pytest
 from PIL import Image
 
 from common.graph import downstream, made_here, outputs
 from common.parameters import UNITS, change, change_units
-from common.processes import assert_as_committed, start
-from common.project import LOCK, REPRO, execute
+from common.processes import PARTIAL, assert_as_committed, start, stopped_at
+from common.project import ENVIRONMENT, LOCK, REPRO, ROOT, execute
 
 
 @pytest.mark.slow
@@ -38,10 +42,12 @@ def test_the_last_stages_first(emptied, pipeline):
 
 @pytest.mark.slow
 def test_several_at_a_time(emptied, pipeline):
-    """As a graph of Dask's: the same bytes, and nothing runs that is up to date."""
-    result = execute(emptied, *REPRO, "--jobs", "3")
-    expected = (0, f"{len(made_here())} stages ran.\n")
-    assert (result.returncode, result.stdout) == expected, result.stderr
+    """As a graph of Dask's: the same bytes, and nothing runs that is up to date. The user's shell,
+    in which DVC alone would run the stages, may be one that runs nothing."""
+    result = execute(emptied, *REPRO, "--jobs", "3", SHELL="/bin/false")
+    *lines, last = result.stdout.splitlines()
+    assert (result.returncode, last) == (0, f"{len(made_here())} stages ran."), result.stderr
+    assert {line.split(":")[0] for line in lines} == {*made_here()}
     assert (emptied / "dvc.lock").read_bytes() == LOCK
     assert outputs(emptied) == outputs(pipeline)
     result = execute(emptied, *REPRO)
@@ -64,3 +70,54 @@ def test_a_stage_that_fails_stops_what_depends_on_it_alone(project):
     assert Image.open(project / "data/photo.png").size == (127, 127)
     status = execute(project, "dvc", "status").stdout
     assert "mlp" in status and "alexnet_maps" not in status and "convolve" not in status
+
+
+@pytest.mark.slow
+def test_what_stages_print_is_there_while_they_run(project, tmp_path):
+    """In a pipe too: a stage that has stopped has said how far it is."""
+    change_units(project, 12)
+    with stopped_at("open", PARTIAL, tmp_path / "stops", command="-m stages.train mlp") as stops:
+        process = subprocess.Popen(
+            REPRO,
+            cwd=project,
+            env=ENVIRONMENT | stops.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        stage = stops.next(process)
+        seen = iter(process.stdout.readline, "train@mlp: 93 of 93 iterations of mlp\n")
+        assert "train@mlp: 0 of 93 iterations of mlp\n" in seen
+        stage.resume()
+        process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("jobs", [(), ("JOBS=2",)])
+def test_make_ends_with_the_address_of_the_page(project, jobs):
+    made = execute(project, "make", "-n", "-o", ".venv/installed", "repro", *jobs)
+    command = made.stdout.replace("\\\n", "").splitlines()[-1]
+    result = execute(project, "sh", "-c", command)
+    said, last = result.stdout.splitlines()
+    assert said == "Data and pipelines are up to date."
+    address = (project / "artifacts/report/index.html").as_uri()
+    assert re.fullmatch(rf"After \d+ s, the page is up to date: {re.escape(address)}", last)
+
+
+@pytest.mark.fault("a path in params.yaml that is none")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("photo", None, "is empty; it should be a path, in quotes if it is a number"),
+        ("photo", 2024, "is 2024; it should be a path, in quotes if it is a number"),
+        ("images", "", "is empty; it should be a path, in quotes if it is a number"),
+        ("images", "no/where", "is no/where, but there is no such file or folder"),
+    ],
+)
+def test_a_path_that_is_none_is_named_before_dvc_reads_it(tmp_path, key, value, problem, jobs):
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    change(tmp_path, key, path=value)
+    result = execute(tmp_path, *REPRO, "--jobs", jobs, PYTHONPATH=str(ROOT))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"error: params.yaml: {key}.path {problem}\n"

@@ -2,6 +2,7 @@
 
 import re
 
+from common.artifacts import rows_of
 from common.project import ROOT, execute
 
 README = (ROOT / "README.md").read_text()
@@ -10,6 +11,19 @@ README = (ROOT / "README.md").read_text()
 def test_the_table_is_printed_by_the_command_beside_it(pipeline):
     table = execute(pipeline, "dvc", "metrics", "show", "--md").stdout.strip()
     assert table in README
+
+
+def test_what_features_teach_is_what_was_measured(pipeline):
+    """And what the page says of it."""
+    found = rows_of(pipeline / "artifacts/data_efficiency/accuracy.csv")
+    all_pixels = float(found[-1]["pixels"])
+    enough, most = (
+        f"{int(row['images']):,}"
+        for row in (next(row for row in found if float(row["features"]) >= all_pixels), found[-1])
+    )
+    assert f"{enough} digits seen as features teach as much as {most} seen as pixels" in README
+    page = " ".join((pipeline / "artifacts/report/index.html").read_text().split())
+    assert f"With features, {enough} images are enough to do as well as {most} with pixels." in page
 
 
 def test_the_pictures_are_the_pipeline_s(pipeline):

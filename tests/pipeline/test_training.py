@@ -13,7 +13,7 @@ from stages.core.learning.training import EVAL_BATCH
 
 from benchmarks import lesson
 from common import parameters
-from common.artifacts import read_curve
+from common.artifacts import read_curve, rows_of
 from common.parameters import of_model
 
 MODELS = tuple(lesson.MODELS)
@@ -86,12 +86,20 @@ def test_the_metrics_are_those_of_the_saved_model(pipeline, digits, name, count,
     weights = load_tensors(pipeline / f"artifacts/models/{name}.safetensors")
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
     images = digits["test_images"].unsqueeze(1) / 255
-    test_accuracy = (model(images).argmax(1) == digits["test_labels"]).float().mean().item()
+    labels = digits["test_labels"]
+    logits = model(images).double()
+    found = rows_of(pipeline / f"artifacts/predictions/{name}.csv")
+    assert [int(row["actual"]) for row in found] == labels.tolist()
+    assert [int(row["predicted"]) for row in found] == logits.argmax(1).tolist()
+    probabilities = [float(row["probability"]) for row in found]
+    assert probabilities == pytest.approx(logits.softmax(1).amax(1).tolist(), abs=1e-5)
+    of_labels = logits.softmax(1)[torch.arange(len(labels)), labels]
     assert metrics == {
         "loss": loss,
         "train_accuracy": train_accuracy,
         "val_accuracy": val_accuracy,
-        "test_accuracy": pytest.approx(test_accuracy, abs=1e-6),
+        "test_loss": pytest.approx(-of_labels.log().mean().item(), rel=1e-5),
+        "test_accuracy": (logits.argmax(1) == labels).double().mean().item(),
         "num_parameters": count,
     }
     assert metrics["test_accuracy"] > lowest

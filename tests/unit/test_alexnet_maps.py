@@ -17,7 +17,7 @@ def test_normalization_is_imagenet_s():
 
 
 def test_maps_are_numbered_and_the_first_64_drawn():
-    maps = torch.arange(192.0).view(1, 192, 1, 1).expand(1, 192, 38, 38)
+    maps = torch.arange(192.0).view(1, 192, 1, 1).repeat(1, 1, 38, 38)
     figure = alexnet_maps.draw_maps("After a layer", maps, "gray")
     title, heading, *labels = (text.get_text() for text in figure.texts)
     assert title == "After a layer"
@@ -25,8 +25,21 @@ def test_maps_are_numbered_and_the_first_64_drawn():
     assert labels == [str(channel) for channel in range(64)]
     [image] = figure.artists
     tiles = image.pixels[15 :: 38 * 4 + 4 + 15, :: 38 * 4 + 4, 0].astype(int)
-    greys = (np.arange(64) * 256 / 63).clip(0, 255).reshape(8, 8)
-    assert np.abs(tiles - greys).max() <= 1
+    assert tiles.shape == (11, 6)
+    greys = (np.arange(64) * 256 / 63).clip(0, 255)
+    assert np.abs(tiles.ravel()[:64] - greys).max() <= 1
+
+
+@pytest.mark.parametrize("cmap", ["gray", "viridis"])
+def test_zero_is_the_middle_of_the_scale_or_its_lower_end(cmap):
+    """Wherever the values lie: with some below zero the middle, else the end."""
+    signed = torch.linspace(-2, 5, 64).view(1, 64, 1, 1).repeat(1, 1, 9, 9)
+    figure = alexnet_maps.draw_maps("", signed, cmap)
+    bar = figure.axes[0]._colorbar
+    assert bar.norm(0) == 0.5 and bar.norm(5) == 1 and bar.cmap.name == cmap
+    figure = alexnet_maps.draw_maps("", signed.clamp(min=0), cmap)
+    bar = figure.axes[0]._colorbar
+    assert bar.norm(0) == 0 and bar.norm(5) == 1
 
 
 def test_filters_are_drawn_in_their_colours():

@@ -105,6 +105,11 @@ def test_arguments_are_those_of_main(example):
     assert rest[1:3] == ["What it is for,", "in two lines."]
 
 
+def test_letters_that_a_terminal_lacks_are_printed_as_numbers(example):
+    result = example("− é", "3", "x", PYTHONIOENCODING="ascii")
+    assert result.stdout == r"('\u2212 \xe9', 3, PosixPath('x'))" + "\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -119,6 +124,71 @@ def test_wrong_arguments_are_one_line_and_exit_status_1(example, arguments, prob
     result = example(*arguments)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == f"error: {problem}; see python -m example --help\n"
+
+
+@pytest.mark.fault("too little memory, or too few threads")
+@pytest.mark.parametrize(
+    ("act", "limit", "line"),
+    [
+        ("bytearray(2**60)", "unlimited", "error: not enough memory"),
+        ("import numpy; numpy.zeros(2**60, bool)", "unlimited", "error: not enough memory"),
+        (
+            "from stages.core.numerics.pinned import torch; torch.zeros(2**58)",
+            "unlimited",
+            "error: not enough memory",
+        ),
+        (
+            "from stages.core.numerics.pinned import torch",
+            "1000000",
+            "error: not enough memory: `ulimit -v` allows 1000000 KiB",
+        ),
+        (
+            "raise OSError(12, 'Cannot allocate memory')",
+            "900000",
+            "error: not enough memory: `ulimit -v` allows 900000 KiB",
+        ),
+        (
+            "raise RuntimeError('can\\'t start new thread')",
+            "unlimited",
+            "error: no more threads: `ulimit -u`, or the memory, is used up",
+        ),
+    ],
+)
+@pytest.mark.parametrize("where", ["top", "main"])
+def test_what_the_machine_lacks_is_one_line(tmp_path, act, limit, line, where):
+    """At the top of a module, as it is imported, or while it runs."""
+    if where == "top":
+        text = EXAMPLE.replace("def main", f"{act}\ndef main")
+    else:
+        text = EXAMPLE.replace("print(repr((name, count, out)))", act)
+    (tmp_path / "example.py").write_text(text)
+    command = f"ulimit -v {limit} && {sys.executable} -m example a 1 b"
+    result = execute(tmp_path, "bash", "-c", command, PYTHONPATH=str(ROOT))
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", f"{line}\n")
+
+
+@pytest.mark.fault("a module or package that is missing")
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("no_such_package", f"it is not installed for {sys.executable}: activate .venv, or run"),
+        ("stages.core.nothing", "does git know its file, and dvc.yaml its folder"),
+    ],
+)
+def test_a_missing_module_is_one_line_that_says_where_and_how(tmp_path, name, remedy):
+    (tmp_path / "example.py").write_text(EXAMPLE.replace("def main", f"import {name}\ndef main"))
+    words = (sys.executable, "-m", "example", "a", "1", "b")
+    result = execute(tmp_path, *words, PYTHONPATH=str(ROOT))
+    assert (result.returncode, result.stdout) == (1, "")
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"error: {tmp_path}/example.py, line 7: no module {name}: {remedy}")
+
+
+def test_other_faults_of_ours_are_tracebacks(tmp_path):
+    (tmp_path / "example.py").write_text(EXAMPLE.replace("def main", "1 / 0\ndef main"))
+    result = execute(tmp_path, sys.executable, "-m", "example", PYTHONPATH=str(ROOT))
+    assert result.returncode == 1
+    assert result.stderr.startswith("Traceback") and "ZeroDivisionError" in result.stderr
 
 
 def test_a_failure_is_one_line_and_exit_status_1(tmp_path):

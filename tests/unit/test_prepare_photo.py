@@ -21,7 +21,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def write_params(path, size=100):
-    Path("params.yaml").write_text(yaml.safe_dump({"photo": {"path": path, "size": size}}))
+    Path("params.yaml").write_text(
+        yaml.safe_dump({"photo": {"path": path, "size": size}}), encoding="utf-8"
+    )
 
 
 def two_halves(width=200, height=200):
@@ -95,7 +97,7 @@ def test_exif_sets_it_upright():
     assert is_close(pixels[50, 10], BLUE) and is_close(pixels[50, 90], RED)
 
 
-@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff", "avif"])
 def test_an_animation_gives_its_first_frame(suffix):
     first = Image.new("RGB", (100, 100), RED)
     rest = [Image.new("RGB", (100, 100), BLUE)]
@@ -120,8 +122,8 @@ def png():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is not an image that Pillow knows"),
-        (b"<!DOCTYPE html><p>Not found", "is not an image that Pillow knows"),
+        (b"", "is not an image of a kind that can be read"),
+        (b"<!DOCTYPE html><p>Not found", "is not an image of a kind that can be read"),
         (jpeg()[:900], "image file is truncated"),
         (png()[:9000], "image file is truncated"),
         (png()[:9000] + b"\xff" * 4000 + png()[13000:], "broken"),
@@ -171,10 +173,10 @@ def test_63_pixels_are_enough():
 
 @pytest.mark.fault("an image that is a bomb")
 def test_a_decompression_bomb_is_refused(failure):
-    Image.new("1", (20_000, 20_000)).save("photo.png")
+    Image.new("1", (20_000, 10_001)).save("photo.png")
     assert Path("photo.png").stat().st_size < 200_000
     assert failure("prepare_photo") == (
-        "params.yaml: photo.path: photo.png has too many pixels; 89,478,485 are allowed"
+        "params.yaml: photo.path: photo.png has too many pixels; 200,000,000 are allowed"
     )
 
 

@@ -33,7 +33,7 @@ def mnist(tmp_path, monkeypatch):
 
 
 def write_params(**digits):
-    Path("params.yaml").write_text(yaml.safe_dump({"digits": digits}))
+    Path("params.yaml").write_text(yaml.safe_dump({"digits": digits}), encoding="utf-8")
 
 
 def test_idx_is_read_as_it_was_written(tmp_path):

@@ -1,7 +1,9 @@
 """AlexNet's features of image files, as rows of Parquet files."""
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,20 +13,33 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
-from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.models import AlexNet
 
 from stages.core.alexnet.network import alexnet, features
 from stages.core.base.files import new_file
-from stages.core.data.images import UnreadableImage, open_rgb
+from stages.core.data.images import UnreadableImage, open_with_size
 
-BATCH = 32  # images at a time through the network
+# What cannot be read counts as an image if its name ends like an image's, or if it begins like one.
+SUFFIX = re.compile(
+    r"\.(apng|arw|avif|bmp|cr2|cr3|dds|dib|dng|eps|exr|gif|heic|heif|hif|icb|icns|ico|j2c|j2k|jfif|"
+    r"jp2|jpc|jpe|jpeg|jpf|jpg|jpx|jxl|nef|orf|pbm|pcx|pfm|pgm|png|pnm|ppm|psd|qoi|raf|ras|rw2|sgi|"
+    r"svg|tga|tif|tiff|vda|vst|webp|xbm|xpm)$",
+    re.IGNORECASE,
+)
+CONTENT = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp(avi|hei|hev|mif|msf)|"
+    rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51|8BPS|qoif",
+    re.DOTALL,
+)
+HEIC = re.compile(rb".{4}ftyp(hei|hev|mif|msf)", re.DOTALL)
 
-
-class Block(NamedTuple):
-    """Images, by their paths in the folder, whose features go into one Parquet file."""
-
-    names: Sequence[str]
-    file: Path
+# Folders of files that programs keep for themselves. Some of them are images, but not the user's.
+CLUTTER = {
+    ".ipynb_checkpoints": "is in a folder of notebook checkpoints",
+    "__MACOSX": "is in a folder of macOS's metadata",
+    "@eaDir": "is in a folder of a file server's thumbnails",
+    "$RECYCLE.BIN": "is in Windows's recycle bin",
+}
 
 
 class Row(NamedTuple):
@@ -37,78 +52,131 @@ class Row(NamedTuple):
     height: int
 
 
+class Skipped(NamedTuple):
+    """A file without a row: its path in the folder, why, and whether it counts as an image."""
+
+    path: str
+    reason: str
+    is_image: bool
+
+
+class Embedded(NamedTuple):
+    """An image's row, and its features (float32)."""
+
+    row: Row
+    features: np.ndarray
+
+
+class Batch(NamedTuple):
+    """What became of some files."""
+
+    rows: list[Embedded]
+    skipped: list[Skipped]
+
+
 SCHEMA = pa.schema(
     {"path": pa.string(), "label": pa.string(), "width": pa.int32(), "height": pa.int32()}
 )
 
 
-def image_names(folder: Path) -> Iterator[str]:
-    """The paths, relative to the folder, of all images in it and its subfolders, in a fixed order.
-
-    Links are followed, unless they lead back to a folder above them.
-    """
-
-    def walk(place: Path, above: tuple[Path, ...]) -> Iterator[str]:
-        real = place.resolve()
-        if real in above:
-            return
-        with os.scandir(place) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)
-        folders = [entry.name for entry in entries if entry.is_dir()]
-        for entry in entries:
-            if entry.name.lower().endswith(IMG_EXTENSIONS) and not entry.is_dir():
-                yield Path(entry).relative_to(folder).as_posix()
-        for name in folders:
-            yield from walk(place / name, (*above, real))
-
-    yield from walk(folder, ())
+def printable(path: str) -> str:
+    """The path, with a mark for each byte that is not UTF-8."""
+    return os.fsencode(path).decode(errors="replace")
 
 
-def read_image(folder: Path, name: str, size: int) -> tuple[Row, np.ndarray]:
+def without_clutter(paths: Sequence[str]) -> tuple[list[str], list[Skipped]]:
+    """The files that may be images, and those that are hidden or in folders that programs keep for
+    themselves."""
+    images, skipped = [], []
+    for path in paths:
+        *folders, name = path.split("/")
+        reasons = [CLUTTER[folder] for folder in folders if folder in CLUTTER]
+        if any(folder.startswith(".") for folder in folders):
+            reasons.append("is in a hidden folder")
+        if name.startswith("."):
+            reasons.append("is a hidden file")
+        if reasons:
+            skipped.append(Skipped(printable(path), reasons[0], is_image=False))
+        else:
+            images.append(path)
+    return images, skipped
+
+
+def read_image(folder: Path, path: str, size: int) -> tuple[Row, np.ndarray]:
     """An image's row, and its central square scaled to size × size × 3 (uint8).
 
     Raises UnreadableImage.
     """
-    if os.fsencode(name).decode(errors="replace") != name:
-        raise UnreadableImage("has a name that is not UTF-8")
-    picture = open_rgb(folder / name, side=size)
-    with Image.open(folder / name) as stored:
-        width, height = stored.size
+    try:
+        name = os.fsencode(path).decode()  # in the user's locale, `path` may be something else
+    except UnicodeDecodeError:
+        raise UnreadableImage("has a name that is not UTF-8") from None
+    picture, (width, height) = open_with_size(folder / path, side=size)
     label, inside, _ = name.partition("/")
     square = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
     return Row(name, label if inside else None, width, height), np.asarray(square)
 
 
-def embed_block(
-    block: Block, *, folder: Path, weights: Path, size: int, pool: bool
-) -> dict[str, str]:
-    """Write the features of a block's images; returns the paths of unreadable ones, with reasons.
+def why_skipped(folder: Path, path: str, error: UnreadableImage) -> Skipped:
+    """Tells an image that cannot be read from a file that is no image."""
+    try:
+        with (folder / path).open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        start = b""
+    reason = str(error)
+    if HEIC.match(start):
+        reason = "is a HEIC image, which Pillow does not read; convert it to JPEG or PNG"
+    is_image = bool(SUFFIX.search(path) or CONTENT.match(start))
+    return Skipped(printable(path), reason if is_image else "is not an image", is_image)
 
-    The images are scaled to size × size. A row's features are a list of 256 × height × width
-    numbers (float32), or with `pool` the means of the 256 maps. If no image is readable, no file is
-    written.
+
+def read_images(
+    paths: Sequence[str], folder: Path, size: int
+) -> tuple[list[tuple[Row, np.ndarray]], list[Skipped]]:
+    """`read_image` for each path: what was read, and what was skipped."""
+    images, skipped = [], []
+    for path in paths:
+        try:
+            images.append(read_image(folder, path, size))
+        except UnreadableImage as error:
+            skipped.append(why_skipped(folder, path, error))
+    return images, skipped
+
+
+def skipped_images(paths: Sequence[str], *, folder: Path, size: int) -> list[Skipped]:
+    """Those of the files that `embed_images` would skip, without computing features."""
+    return read_images(paths, folder, size)[1]
+
+
+@lru_cache(maxsize=1)
+def network(weights: Path, changed: int) -> AlexNet:
+    """The network, loaded once by each process, unless the file of the weights has changed."""
+    return alexnet(weights)
+
+
+def embed_images(
+    paths: Sequence[str], *, folder: Path, weights: Path, size: int, pool: bool
+) -> Batch:
+    """The features of images in a folder, scaled to size × size.
+
+    A row's features are 256 × height × width numbers, or with `pool` the means of the 256 maps.
     """
-    model = alexnet(weights)
-    rows, parts, skipped = [], [], {}
-    for start in range(0, len(block.names), BATCH):
-        squares = []
-        for name in block.names[start : start + BATCH]:
-            try:
-                row, square = read_image(folder, name, size)
-            except UnreadableImage as error:
-                skipped[os.fsencode(name).decode(errors="replace")] = str(error)
-            else:
-                rows.append(row)
-                squares.append(square)
-        if squares:
-            images = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous() / 255
-            maps = features(model, images)
-            parts.append((maps.mean((2, 3)) if pool else maps.flatten(1)).numpy())
-    if parts:
-        values = np.concatenate(parts)
-        lists = pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
-        table = pa.Table.from_pylist([row._asdict() for row in rows], SCHEMA)
-        table = table.append_column("features", lists)
-        with new_file(block.file) as file:
-            pq.write_table(table, file, compression="zstd", use_dictionary=["label"])
-    return skipped
+    images, skipped = read_images(paths, folder, size)
+    if not images:
+        return Batch([], skipped)
+    rows, squares = zip(*images, strict=True)
+    values = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous() / 255
+    maps = features(network(weights, weights.stat().st_mtime_ns), values)
+    numbers = (maps.mean((2, 3)) if pool else maps.flatten(1)).numpy()
+    return Batch(list(map(Embedded, rows, numbers)), skipped)
+
+
+def write_rows(rows: Sequence[Embedded], path: Path) -> None:
+    """Write a Parquet file: the columns of `Row`, and the features as lists of a fixed size."""
+    values = np.stack([features for _, features in rows])
+    lists = pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
+    table = pa.Table.from_pylist([row._asdict() for row, _ in rows], SCHEMA)
+    table = table.append_column("features", lists)
+    with new_file(path) as file:
+        pq.write_table(table, file, compression="zstd", use_dictionary=["label"])

@@ -1,20 +1,35 @@
 """Running a module as a command: arguments from the command line, errors in one line.
 
-Stages import it first, because it turns the garbage collector off until `run`. Objects made by
-importing torch and matplotlib never become garbage, so scanning them is wasted: it takes a third of
-the import time, and as much again at exit. `run` exempts them before it turns the collector on.
+Stages import it first, because it hides a user's settings from the libraries that they import, and
+turns the garbage collector off until `run`. Objects made by importing torch and matplotlib never
+become garbage, so scanning them is wasted: it takes a third of the import time, and as much again
+at exit. `run` exempts them before it turns the collector on.
 """
 
 import argparse
 import gc
 import inspect
+import io
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from stages.core.base.errors import explained
+from stages.core.base.errors import explain, explained
+from stages.core.base.versions import other_versions
 
 gc.disable()
+sys.excepthook = explain
+
+# Settings that a user made for other programs. Libraries read them when they are imported: some
+# would stop a stage, and some would change what it draws or computes.
+for name in [*os.environ]:
+    if name.startswith(("MPLBACKEND", "NPY_", "NUMPY_", "PYTORCH_", "TORCH_")):
+        del os.environ[name]
+os.environ["MATPLOTLIBRC"] = os.devnull
+
+if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding may lack a letter, such as ×
+    sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,6 +61,9 @@ def run(stage: Callable[..., None]) -> None:
         parser.add_argument(name, type=parameter.annotation)
     try:
         with explained():
-            stage(**vars(parser.parse_args()))
+            arguments = vars(parser.parse_args())
+            for warning in other_versions():
+                print(warning, file=sys.stderr)
+            stage(**arguments)
     finally:
         gc.freeze()

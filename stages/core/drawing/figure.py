@@ -6,16 +6,20 @@ from typing import Annotated
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from PIL import Image
 from pydantic import AfterValidator
 
 from stages.core.base.files import new_file
 
-matplotlib.rcdefaults()  # a user's matplotlibrc must not change the bytes
+# Neither a user's matplotlibrc nor the locale, whose language picks letter forms, may change bytes.
+matplotlib.rcdefaults()
+matplotlib.rcParams["text.language"] = "en"
 
 DPI = 128  # a power of two, so pixels / DPI inches convert back to exactly as many pixels
+RENDERER = RendererAgg(1, 1, DPI)  # measures text
 
 
 def _colour_map(name: str) -> str:
@@ -25,6 +29,27 @@ def _colour_map(name: str) -> str:
 
 
 ColourMap = Annotated[str, AfterValidator(_colour_map)]
+
+
+def text_width(text: str, size: float) -> float:
+    """The width in pixels of a line of text, which is not a formula, in a size in points."""
+    return RENDERER.get_text_width_height_descent(text, FontProperties(size=size), False)[0]
+
+
+def wrapped(text: str, size: float, width: float) -> str:
+    """A text in lines of at most `width` pixels, broken at spaces, and within words wider than a
+    line. Other white space counts as a space."""
+    lines = [""]
+    for word in text.split():
+        if text_width(joined := f"{lines[-1]} {word}".strip(), size) <= width:
+            lines[-1] = joined
+            continue
+        lines.append("")
+        for letter in word:
+            if lines[-1] and text_width(lines[-1] + letter, size) > width:
+                lines.append("")
+            lines[-1] += letter
+    return "\n".join(lines).strip()
 
 
 def save_figure(figure: Figure, path: Path) -> None:

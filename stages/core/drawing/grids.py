@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backend_bases import RendererBase
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from stages.core.drawing.figure import DPI
+from stages.core.drawing.figure import DPI, text_width, wrapped
 from stages.core.drawing.tiles import tiled
 
 SMALL, MEDIUM, LARGE = (pixels * 72 / DPI for pixels in (12, 15, 20))  # sizes of text, points
@@ -24,20 +24,29 @@ SMALL, MEDIUM, LARGE = (pixels * 72 / DPI for pixels in (12, 15, 20))  # sizes o
 MARGIN = 24  # around everything
 GAP = 4  # between tiles
 LABEL = 15  # above a tile
-HEADING = 26  # above a grid
-TITLE = 36
-BAR = 14  # width of the colour bar
-NUMBERS = 90  # beside the colour bar
-CHARACTER = 7.8  # width of a heading's character, about
+HEADING, HEADING_LINE = 26, 19  # above a grid: its heading, and every line of it after the first
+TITLE, TITLE_LINE = 36, 25
+NARROWEST = 460  # of all grids together, so that the words above them have room
+BAR, SHORTEST, LONGEST = 14, 120, 360  # width and length of a colour bar
+NUMBERS = 76  # beside the colour bar
 
 GROUND = 229  # grey (0 to 255) between the tiles: white tiles stand out against it
+
+# What a pixel looks like if one of its three weights is not zero, or all of them alike.
+CHANNELS = {
+    "red": ((0, 0.5, 0.5), (1, 0.5, 0.5)),
+    "green": ((0.5, 0, 0.5), (0.5, 1, 0.5)),
+    "blue": ((0.5, 0.5, 0), (0.5, 0.5, 1)),
+    "all three": ((0, 0, 0), (1, 1, 1)),
+}
 
 
 class Grid(NamedTuple):
     """Tiles in rows of `columns`, with each element drawn as `zoom` × `zoom` pixels.
 
-    `tiles` is N × height × width, or N × height × width × 3 for red, green and blue. Above each
-    tile is its label: its number, from 0, unless `labels` are given.
+    `tiles` is N × height × width, or N × height × width × 3 for red, green and blue. Where it is
+    NaN, nothing is drawn; greys (N × height × width, uint8) are drawn as they are. Above each tile
+    is its label: its number, from 0, unless `labels` are given.
     """
 
     heading: str
@@ -47,14 +56,20 @@ class Grid(NamedTuple):
     labels: Sequence[str] | None = None
 
     @property
+    def names(self) -> list[str]:
+        return [*self.labels] if self.labels else [str(index) for index in range(len(self.tiles))]
+
+    @property
     def rows(self) -> int:
         return -(-len(self.tiles) // self.columns)
 
     @property
     def pitch(self) -> tuple[int, int]:
-        """Pixels from a tile to the one below it and to the one beside it."""
+        """Pixels from a tile to the one below it and to the one beside it: small tiles stand as far
+        apart as their labels need."""
         height, width = self.tiles.shape[1:3]
-        return height * self.zoom + GAP + LABEL, width * self.zoom + GAP
+        widest = max(round(text_width(name, SMALL)) for name in self.names)
+        return height * self.zoom + GAP + LABEL, max(width * self.zoom, widest) + GAP
 
     @property
     def size(self) -> tuple[int, int]:
@@ -69,24 +84,33 @@ class Grid(NamedTuple):
         return row * down + LABEL, column * across
 
 
-def percentile_limits(values: np.ndarray) -> tuple[float, float]:
-    """Percentile limits for a colour scale: the 0.5th and the 99.5th."""
-    low, high = values.size // 200, values.size - 1 - values.size // 200
-    ordered = np.partition(values, (low, high), axis=None)
-    return ordered[low].item(), ordered[high].item()
+def limits_around_zero(values: np.ndarray) -> tuple[float, float]:
+    """Limits for a colour scale: zero is in the middle, or at the lower end if nothing is negative.
+
+    One value in a hundred may lie beyond them, so that a few large ones do not leave the rest pale.
+    """
+    sizes = np.abs(values)
+    place = sizes.size - 1 - sizes.size // 100
+    largest = np.partition(sizes, place, axis=None)[place].item()
+    return -largest if values.min() < 0 else 0.0, largest
 
 
 def compose(grid: Grid, scale: ScalarMappable) -> np.ndarray:
     """The whole grid as pixels, height × width × RGBA (uint8)."""
-    shares = np.asarray(scale.norm(grid.tiles))
-    if grid.tiles.ndim == 4:
-        opaque = np.ones((*shares.shape[:3], 1), shares.dtype)
-        colours = np.concatenate((shares, opaque), axis=3).clip(0, 1) * 255
+    if grid.tiles.dtype == np.uint8:
+        colours = grid.tiles[..., None].repeat(4, axis=3)
+    elif grid.tiles.ndim == 4:
+        shares = np.pad(np.asarray(scale.norm(grid.tiles)), ((0, 0), (0, 0), (0, 0), (0, 1)))
+        colours = (shares.clip(0, 1) * 255).astype(np.uint8)
     else:
-        colours = scale.cmap(shares, bytes=True)
-    zoomed = colours.astype(np.uint8).repeat(grid.zoom, axis=1).repeat(grid.zoom, axis=2)
-    canvas = tiled(zoomed, grid.columns, (GAP + LABEL, GAP), GROUND)
-    canvas = np.pad(canvas, ((LABEL, 0), (0, 0), (0, 0)), constant_values=GROUND)
+        colours = scale.cmap(np.asarray(scale.norm(grid.tiles)), bytes=True)
+        colours[np.isnan(grid.tiles)] = GROUND
+    zoomed = colours.repeat(grid.zoom, axis=1).repeat(grid.zoom, axis=2)
+    beside = grid.pitch[1] - zoomed.shape[2]
+    canvas = tiled(zoomed, grid.columns, (GAP + LABEL, beside), GROUND)
+    canvas = np.pad(
+        canvas, ((LABEL, 0), (0, grid.size[1] - canvas.shape[1]), (0, 0)), constant_values=GROUND
+    )
     canvas[..., 3] = 255
     return canvas
 
@@ -109,45 +133,61 @@ class Pixels(Artist):
 def draw_grids(
     title: str, grids: Sequence[Grid], limits: tuple[float, float], cmap: str, unit: str
 ) -> Figure:
-    """Grids below one another, with one colour bar for all tiles.
+    """Grids below one another, with one colour scale for all numbers in them, stated by a bar.
 
-    The colour scale runs between the `limits`; an end of the bar is pointed if there are values
-    beyond it. In tiles of red, green and blue, each of the three is scaled by the same limits.
+    The scale runs between the `limits`; an end of the bar is pointed if there are values beyond it.
+    In tiles of red, green and blue, each of the three is scaled by the same limits, and there is a
+    bar for each, and for all three alike.
     """
-    letters = max(len(title) * LARGE / MEDIUM, *(len(grid.heading) for grid in grids))
-    inner = max(round(CHARACTER * letters), *(grid.size[1] for grid in grids))
-    width = MARGIN + inner + MARGIN + BAR + NUMBERS
-    height = MARGIN + TITLE + sum(HEADING + grid.size[0] + MARGIN for grid in grids)
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    text = partial(figure.text, transform=None, va="top")  # in pixels, from the bottom
-    text(MARGIN, height - MARGIN, title, fontsize=LARGE, parse_math=False)
+    numbers = [grid.tiles for grid in grids if grid.tiles.dtype != np.uint8]
+    low, high = min(map(np.nanmin, numbers)), max(map(np.nanmax, numbers))
+    in_colour = numbers[0].ndim == 4
+    scales: dict[str, Colormap | str] = {"": cmap}
+    if in_colour:
+        scales = {
+            name: LinearSegmentedColormap.from_list(name, ends) for name, ends in CHANNELS.items()
+        }
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
+        (low < limits[0], high > limits[1]), "neither"
+    )
 
-    scale = ScalarMappable(Normalize(*limits), cmap)
-    top = MARGIN + TITLE
-    for grid in grids:
-        text(MARGIN, height - top, grid.heading, fontsize=MEDIUM)
-        top += HEADING
+    inner = max(NARROWEST, *(grid.size[1] for grid in grids))
+    title = wrapped(title, LARGE, inner)
+    headings = [wrapped(grid.heading, MEDIUM, inner) for grid in grids]
+    top = MARGIN + TITLE + TITLE_LINE * title.count("\n")
+    first = top + HEADING + HEADING_LINE * headings[0].count("\n")
+    width = MARGIN + inner + MARGIN + len(scales) * (BAR + GAP) + NUMBERS
+    below = round(max(text_width(name, SMALL) for name in scales)) + GAP if in_colour else 0
+    height = top + sum(
+        HEADING + HEADING_LINE * heading.count("\n") + grid.size[0] + MARGIN
+        for heading, grid in zip(headings, grids, strict=True)
+    )
+    height = max(height, first + SHORTEST + below + MARGIN)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    text = partial(figure.text, transform=None, va="top", parse_math=False)  # in pixels, upwards
+    text(MARGIN, height - MARGIN, title, fontsize=LARGE)
+
+    norm = Normalize(*limits)
+    scale = ScalarMappable(norm, cmap)
+    for heading, grid in zip(headings, grids, strict=True):
+        text(MARGIN, height - top, heading, fontsize=MEDIUM)
+        top += HEADING + HEADING_LINE * heading.count("\n")
         figure.add_artist(Pixels(compose(grid, scale), MARGIN, height - top - grid.size[0]))
-        for index in range(len(grid.tiles)):
+        for index, name in enumerate(grid.names):
             y, x = grid.place(index)
-            label = grid.labels[index] if grid.labels else str(index)
-            text(MARGIN + x, height - top - y + LABEL, label, fontsize=SMALL)
+            text(MARGIN + x, height - top - y + LABEL, name, fontsize=SMALL)
         top += grid.size[0] + MARGIN
 
-    low, high = min(grid.tiles.min() for grid in grids), max(grid.tiles.max() for grid in grids)
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}
-    length = min(360, height - 2 * MARGIN - TITLE - HEADING)
-    bar = figure.add_axes(
-        (
-            (MARGIN + inner + MARGIN) / width,
-            (height - MARGIN - TITLE - HEADING - length) / height,
-            BAR / width,
-            length / height,
-        )
-    )
-    figure.colorbar(
-        scale, cax=bar, extend=extend.get((low < limits[0], high > limits[1]), "neither")
-    )
-    bar.tick_params(labelsize=SMALL)
+    length = min(LONGEST, height - first - MARGIN - below)
+    for index, (name, colours) in enumerate(scales.items()):
+        left = MARGIN + inner + MARGIN + index * (BAR + GAP)
+        place = (left / width, (height - first - length) / height, BAR / width, length / height)
+        bar = figure.add_axes(place)
+        figure.colorbar(ScalarMappable(norm, colours), cax=bar, extend=extend)
+        bar.tick_params(labelsize=SMALL)
+        if index < len(scales) - 1:
+            bar.set_yticks([])
+        if name:
+            text(left, height - first - length - GAP, name, fontsize=SMALL, rotation=90)
     bar.set_ylabel(unit, fontsize=SMALL)
     return figure

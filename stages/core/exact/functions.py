@@ -47,21 +47,27 @@ def tanh(x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(x) < 2**-10, x - x * x * x / 3, quotient)
 
 
+def softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The probabilities of N × labels logits, and the logarithm of each example's sum of e^logit
+    (N); both float64."""
+    z = logits.astype(np.float64)
+    top = z.max(1)
+    powers = exp(z - top[:, None])
+    total = np.zeros(len(z))
+    for column in powers.T:
+        total += column
+    return powers / total[:, None], log(total) + top
+
+
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        z = logits.numpy().astype(np.float64)
-        examples = np.arange(len(z))
-        top = z.max(1)
-        powers = exp(z - top[:, None])
-        total = np.zeros(len(z))
-        for column in powers.T:
-            total += column
-        losses = log(total) + top - z[examples, labels.numpy()]
-        gradient = powers / total[:, None]
-        gradient[examples, labels.numpy()] -= 1
-        ctx.save_for_backward(torch.from_numpy(gradient / len(z)).float())
-        return exact_mean(torch.from_numpy(losses), [0]).float()
+        chosen = np.arange(len(labels)), labels.numpy()
+        probabilities, log_sums = softmax(logits.numpy())
+        losses = torch.from_numpy(log_sums - logits.numpy()[chosen])
+        probabilities[chosen] -= 1
+        ctx.save_for_backward(torch.from_numpy(probabilities / len(labels)).float())
+        return exact_mean(losses, [0]).float()
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:

@@ -14,10 +14,11 @@ from stages.core.base.errors import InputError
 from stages.core.base.params import Count, Params, Seed
 from stages.core.data.digits import Split
 from stages.core.exact.answers import Answers
-from stages.core.exact.functions import cross_entropy
+from stages.core.exact.functions import cross_entropy, softmax
 from stages.core.exact.optimizers import SGD, Adam
 from stages.core.exact.random import Purpose, Words, shuffled
 from stages.core.learning.curves import CurvePoint
+from stages.core.learning.predictions import Prediction
 from stages.core.parallel.threads import in_threads
 
 EVAL_BATCH = 256  # images; far smaller or larger batches take longer
@@ -141,3 +142,20 @@ def accuracy(model: nn.Sequential, split: Split) -> float:
         )
     )
     return correct / len(split.labels)
+
+
+@torch.inference_mode()
+def logits(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """The logits (float32, N × labels) of N inputs.
+
+    Switches the model to evaluation mode, in which dropout does nothing.
+    """
+    model.eval()
+    return torch.cat([model(batch) for batch in inputs.split(EVAL_BATCH)])
+
+
+def predictions(logits: torch.Tensor, labels: torch.Tensor) -> list[Prediction]:
+    """The answers to N inputs, by their logits, N × labels; probabilities to a millionth."""
+    columns = labels, logits.argmax(1), softmax(logits.numpy())[0].max(1)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Prediction(actual, answer, round(share, 6)) for actual, answer, share in rows]

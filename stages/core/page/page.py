@@ -17,6 +17,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from stages.core.base.values import percent, rounded
 from stages.core.page import chart
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -60,6 +61,7 @@ def render(template: str, scripts: Sequence[str], data: dict[str, Any], **values
     )
     environment.globals["frame"] = chart
     environment.filters["shape"] = lambda shape: "\u00a0×\u00a0".join(map(str, shape))
+    environment.filters |= {"percent": percent, "rounded": rounded}
     style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
     page = environment.get_template(template).render(

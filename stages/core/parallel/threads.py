@@ -1,13 +1,29 @@
 """Mapping a function over items in parallel, with results in the order of the items."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
+
+MOST = 8  # threads: each takes memory, however many cores the machine has
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of CPU time, and in how many
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def num_cores() -> int:
+    """The cores that this process may use: those that it is pinned to, or fewer if its container
+    has a quota."""
+    pinned = len(os.sched_getaffinity(0))
+    try:
+        quota, period = map(int, QUOTA.read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # no such file, or "max" for a quota
+        return pinned
+    return min(pinned, math.ceil(quota / period))
 
 
 def in_order(
@@ -29,8 +45,8 @@ def in_order(
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`in_order`, with one thread per core. Each result is computed by a single thread, so the
-    number of threads changes no byte."""
-    num_threads = os.cpu_count() or 1
+    """`in_order`, with one thread per core that this process may use, at most `MOST`. Each result
+    is computed by a single thread, so the number of threads changes no byte."""
+    num_threads = min(num_cores(), MOST)
     with ThreadPoolExecutor(num_threads) as threads:
         yield from in_order(function, items, threads, ahead=num_threads)

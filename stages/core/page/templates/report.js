@@ -73,7 +73,15 @@ function shares(start, length, count) {
 // ---- Answers.
 
 const tens = Array.from({ length: 10 }, (_, digit) => digit);
-const percent = (share) => `${(share * 100).toFixed(1)} %`;
+
+/** So many places of what is not negative, a half upwards by its decimal digits, as in tables. */
+function rounded(value, places) {
+  const scale = 10 ** places;
+  return (Math.round(Number((value * scale).toPrecision(12))) / scale).toFixed(places);
+}
+
+const percent = (share) => `${rounded(share * 100, 1)}\u00a0%`;
+
 const largestOf = (values) => values.reduce((a, value) => Math.max(a, Math.abs(value)), 0);
 
 const answers = Object.fromEntries(
@@ -407,6 +415,14 @@ function clear() {
   ink.lineCap = ink.lineJoin = "round";
   current = BLANK;
   picked = null;
+  $("index").value = "";
+  refuse("");
+}
+
+/** Say why a number is no test digit of this page; or nothing, when all is well. */
+function refuse(problem) {
+  $("no-such-digit").textContent = problem;
+  $("index").setAttribute("aria-invalid", problem !== "");
 }
 
 function pick(index) {
@@ -507,8 +523,12 @@ $("clear").addEventListener("click", () => {
 $("next").addEventListener("click", () => pick((picked ?? -1) + 1));
 $("previous").addEventListener("click", () => pick((picked ?? 0) - 1));
 $("index").addEventListener("change", () => {
-  const index = Math.trunc(Number($("index").value)) || 0;
-  pick(Math.min(Math.max(index, 0), data.digits.labels.length - 1));
+  const { value } = $("index");
+  const last = data.digits.labels.length - 1;
+  const index = Number(value);
+  if (value === "" || !Number.isInteger(index)) refuse(`Type a whole number from 0 to ${last}.`);
+  else if (index < 0 || index > last) refuse(`Test digit ${value} is not in this page: it has 0 to ${last}.`);
+  else pick(index);
 });
 $("explained").addEventListener("change", answer);
 
@@ -589,8 +609,8 @@ function showSnapshot(index) {
   $("iteration").value = index;
   $("iteration").setAttribute("aria-valuetext", `iteration ${iteration} of ${count}`);
   $("now").textContent =
-    `Iteration ${iteration} of ${count}: loss ${number(loss)}, ${percent(training)} of the ` +
-    `training images, ${percent(validation)} of the validation images.`;
+    `Iteration ${iteration} of ${count}: loss ${rounded(loss, 3)}; ${percent(training)} of the ` +
+    `training images and ${percent(validation)} of the validation images recognised.`;
 }
 
 let playing = null;

@@ -1,0 +1,57 @@
+"""What a trained model answers to the test images, and where it is wrong."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.core.base.errors import InputError
+
+
+class Prediction(NamedTuple):
+    """The label of an image, the model's answer, and the probability (0 to 1) of that answer."""
+
+    actual: int
+    predicted: int
+    probability: float
+
+
+def read_predictions(path: Path, count: int) -> list[Prediction]:
+    """A prediction for each of so many test images, in their order. Raises InputError if the file
+    holds something else."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        predictions = [Prediction(int(a), int(p), float(share)) for a, p, share in rows]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} is not a table of predictions: {error}") from None
+    right = all(
+        0 <= actual <= 9 and 0 <= predicted <= 9 and 0 <= share <= 1
+        for actual, predicted, share in predictions
+    )
+    if tuple(header) != Prediction._fields or not right:
+        columns = ", ".join(Prediction._fields)
+        raise InputError(f"{path} should have digits and probabilities in the columns {columns}")
+    if len(predictions) != count:
+        raise InputError(
+            f"{path} has {len(predictions):,} predictions; "
+            f"it should have {count:,}, one for each test image"
+        )
+    return predictions
+
+
+def confusion_matrix(predictions: Sequence[Prediction]) -> np.ndarray:
+    """How many images of each digit (10 rows) got which answer (10 columns)."""
+    counts = np.zeros((10, 10), np.int64)
+    for actual, predicted, _ in predictions:
+        counts[actual, predicted] += 1
+    return counts
+
+
+def worst_mistakes(predictions: Sequence[Prediction]) -> list[int]:
+    """The indices of the images with a wrong answer, from the highest probability of it down; of
+    equal ones, the first comes first."""
+    wrong = [i for i, found in enumerate(predictions) if found.predicted != found.actual]
+    return sorted(wrong, key=lambda i: -predictions[i].probability)

@@ -1,0 +1,22 @@
+"""What people set in their shells does not count."""
+
+import pytest
+
+from common.graph import outputs
+from common.project import LOCK, execute
+
+PYTHON = {
+    "PYTHONDEVMODE": "1",
+    "PYTHONHASHSEED": "7",
+    "PYTHONIOENCODING": "ascii",
+    "PYTHONOPTIMIZE": "2",
+    "PYTHONUTF8": "0",
+}
+
+
+@pytest.mark.slow
+def test_pythons_environment_variables_change_no_byte(emptied, pipeline):
+    result = execute(emptied, "dvc", "repro", **PYTHON)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (emptied / "dvc.lock").read_bytes() == LOCK
+    assert outputs(emptied) == outputs(pipeline)
