@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch  # noqa: F401  before any test imports torch
-
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright

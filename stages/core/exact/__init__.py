@@ -53,13 +53,16 @@ gradient g = gradient + weight_decay * weight:
     SGD      v = momentum * v + g; weight = f32(weight - learning_rate * v)
 
 Random numbers. Words come from the Mersenne Twister MT19937, initialised by the array
-[seed, purpose] (Matsumoto and Nishimura's init_by_array); purpose: 1 for initial weights, 2 for the
-order of examples, 3 for dropout. Initial weights: one word each, weight before bias, layer by layer;
-with u = word >> 8, f32((u / 2^23 - 1) * (1 / sqrt(fan_in))). Order of an epoch: the indices sorted by
-one word each, equal words in the order of the indices. Dropout: one word for each element.
+[seed, purpose] (Matsumoto and Nishimura's init_by_array); purpose: 1 for initial weights, 2 for
+the order of examples, 3 for dropout. Initial weights: one word each, weight before bias, layer by
+layer; with u = word >> 8, f32((u / 2^23 - 1) * (1 / sqrt(fan_in))). The order of an epoch: the
+indices sorted by one word each, equal words in the order of the indices. Dropout: one word for each
+element.
+
+Means of feature maps: f32 of a sum over height and width, per example, divided by their product.
 
 Enlarging a uint8 image bilinearly from n to m pixels, corners not aligned: in units of 1 / (2 m),
 the place of pixel i is max((2 i + 1) * n - m, 0), between pixels j = place // (2 m) and
-min(j + 1, n - 1), with the weights 2 m - place % (2 m) and place % (2 m): integers. The weighted sum
-over rows and columns is exact; f32(sum / ((2 m)^2 * 255)) has the range from 0 to 1.
+min(j + 1, n - 1), with the weights 2 m - place % (2 m) and place % (2 m): integers. The sum over
+rows and columns is exact; f32(sum / ((2 m)^2 * 255)) has the range from 0 to 1.
 """

@@ -88,6 +88,7 @@ class Bound:
         self.num_terms = magnitudes.shape[1]
         self.sum_of_weights = magnitudes.double().sum(1).max().item()  # the largest of an output
         self.largest_weight = magnitudes.max().item()
+        assert layer.bias is not None
         self.largest_bias = magnitude(layer.bias.detach())
 
     def __call__(self, x: torch.Tensor, error: float) -> float:

@@ -67,7 +67,7 @@ class _CrossEntropy(torch.autograd.Function):
         losses = torch.from_numpy(log_sums - logits.numpy()[chosen])
         probabilities[chosen] -= 1
         ctx.save_for_backward(torch.from_numpy(probabilities / len(labels)).float())
-        return exact_mean(losses, [0]).float()
+        return torch.tensor(exact_mean(losses), dtype=torch.float32)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:

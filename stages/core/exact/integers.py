@@ -47,6 +47,13 @@ def exact_sum(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
     return integers.sum(tuple(dims)) * unit
 
 
-def exact_mean(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
-    """The mean over some dimensions (float64)."""
-    return exact_sum(x, dims) / math.prod(x.shape[dim] for dim in dims)
+def exact_mean(x: torch.Tensor) -> float:
+    """The mean of all numbers."""
+    return exact_sum(x, range(x.dim())).item() / x.numel()
+
+
+def means_of_maps(maps: torch.Tensor) -> torch.Tensor:
+    """The mean of each feature map (float32, N × channels) of N × channels × height × width."""
+    num_terms = maps.shape[2] * maps.shape[3]
+    integers, units = to_integers_per_example(maps, sum_bits(num_terms))
+    return (integers.sum((2, 3)) * units[..., 0, 0] / num_terms).float()

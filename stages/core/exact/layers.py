@@ -19,7 +19,7 @@ from stages.core.exact.integers import (
     to_integers,
     to_integers_per_example,
 )
-from stages.core.exact.random import Words, keep_mask
+from stages.core.exact.random import Words, initial_weight, keep_mask
 
 Gradients = tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]
 
@@ -102,10 +102,8 @@ class _AvgPool2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, window: int) -> torch.Tensor:
         ctx.shape, ctx.window = x.shape, window
-        total = torch.zeros((), dtype=torch.float64)
-        for value in places(x, window):
-            total = total + value
-        return (total / window**2).float()
+        rows, columns = (extent // window * window for extent in x.shape[-2:])
+        return block_means(x[..., :rows, :columns], window)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
@@ -143,6 +141,19 @@ def places(x: torch.Tensor, window: int) -> Iterator[torch.Tensor]:
             yield x[..., row:rows:window, column:columns:window]
 
 
+def block_means(x: torch.Tensor, window: int) -> torch.Tensor:
+    """The mean (float32) of each `window` × `window` block of the last two dimensions; at the right
+    and lower edge, blocks may be smaller."""
+    below, right = (-extent % window for extent in x.shape[-2:])
+    total = torch.zeros((), dtype=torch.float64)
+    count = torch.zeros(())
+    for value in places(F.pad(x, (0, right, 0, below)), window):
+        total = total + value
+    for one in places(F.pad(torch.ones(x.shape[-2:]), (0, right, 0, below)), window):
+        count = count + one
+    return (total / count).float()
+
+
 class _Tanh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -156,6 +167,14 @@ class _Tanh(torch.autograd.Function):
         return grad * (1 - y * y)
 
 
+def initialize(layer: nn.Module, words: Words) -> None:
+    """Draw a layer's initial weights and biases."""
+    with torch.no_grad():
+        for parameter in layer.parameters():  # the weight comes first; a bias has its fan_in
+            fan_in = next(layer.parameters())[0].numel()
+            parameter.copy_(initial_weight(words, tuple(parameter.shape), fan_in))
+
+
 class Linear(nn.Linear):
     """A linear layer: N × inputs to N × outputs. Flattens feature maps first."""
 
@@ -167,6 +186,7 @@ class Conv2d(nn.Conv2d):
     """A convolution with square kernels and biases: N × channels × height × width."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert isinstance(self.padding, tuple)  # torch also accepts names, such as "same"
         (stride, _), (padding, _) = self.stride, self.padding
         return _Conv2d.apply(x, self.weight, self.bias, stride, padding)
 

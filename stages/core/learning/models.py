@@ -5,12 +5,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import nn
 
 from stages.core.base.errors import InputError
-from stages.core.exact.layers import AvgPool2d, Conv2d, Dropout, Linear, MaxPool2d, Tanh
-from stages.core.exact.random import Purpose, Words, initial_weight
+from stages.core.exact.layers import AvgPool2d, Conv2d, Dropout, Linear, MaxPool2d, Tanh, initialize
+from stages.core.exact.random import Purpose, Words
 from stages.core.learning import layers as kinds
 from stages.core.learning.layers import Layer, Shape, shapes
 
@@ -55,14 +54,6 @@ def build(layers: Mapping[str, Layer], shape: Shape, seed: int, where: str) -> n
         modules[name] = build_layer(layers[name], shape_in, dropout)
         initialize(modules[name], words)
     return nn.Sequential(modules)
-
-
-def initialize(layer: nn.Module, words: Words) -> None:
-    """Draw a layer's initial weights and biases."""
-    with torch.no_grad():
-        for parameter in layer.parameters():  # the weight first, whose inputs are the bias's too
-            fan_in = next(layer.parameters())[0].numel()
-            parameter.copy_(initial_weight(words, tuple(parameter.shape), fan_in))
 
 
 def weights(model: nn.Module) -> dict[str, np.ndarray]:

@@ -61,7 +61,7 @@ class TrainParams(Params):
 
 
 def train(
-    model: nn.Module,
+    model: nn.Sequential,
     params: TrainParams,
     train_split: Split,
     val_split: Split,
@@ -87,7 +87,7 @@ def train(
         Words(params.seed, Purpose.ORDER),
     )
 
-    def updated_models() -> Iterator[tuple[int, float, nn.Module]]:
+    def updated_models() -> Iterator[tuple[int, float, nn.Sequential]]:
         for iteration, batch in enumerate(islice(batches, num_iterations), start=1):
             loss = train_step(
                 model, optimizer, train_split.inputs[batch], train_split.labels[batch]
@@ -98,7 +98,7 @@ def train(
             if iteration % eval_every == 0 or iteration == num_iterations:
                 yield iteration, loss, copy.deepcopy(model)
 
-    def measure(updated: tuple[int, float, nn.Module]) -> CurvePoint:
+    def measure(updated: tuple[int, float, nn.Sequential]) -> CurvePoint:
         iteration, loss, model = updated
         return CurvePoint(iteration, loss, accuracy(model, train_split), accuracy(model, val_split))
 
