@@ -5,6 +5,7 @@ with a bound on its distance from the exact logits. Where the two largest logits
 for that to matter, the answer is certain; the other examples are computed exactly.
 """
 
+import math
 import os
 
 import torch
@@ -12,11 +13,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from stages.core.exact.integers import magnitude, product_bits
-from stages.core.exact.layers import AvgPool2d, Conv2d, Dropout, Linear, Tanh
+from stages.core.exact.layers import AvgPool2d, Conv2d, Dropout, Linear, MaxPool2d, Tanh
 
 UNIT = 2.0**-24  # the largest relative error of rounding to float32
+SMALLEST = 2.0**-126  # libraries may flush smaller numbers to zero
+LARGEST = 2.0**127  # sums up to here do not overflow
 SLACK = 1.01  # for the rounding of the bound itself, and for products of small errors
-TINY = 1e-30  # more than is lost where a library flushes denormals to zero
 
 # Its Winograd convolutions are less accurate than sums of products.
 torch.backends.nnpack.set_flags(False)
@@ -47,7 +49,7 @@ class Answers:
         logits, error = self.approximate(x)
         largest, order = logits.topk(2)
         answers = order[:, 0]
-        unsure = ~(largest[:, 0] - largest[:, 1] > 2 * error)
+        unsure = ~(largest[:, 0].double() - largest[:, 1] > 2 * error)  # also if one is nan
         if unsure.any():
             answers[unsure] = self.model(x[unsure]).argmax(1)
         return answers
@@ -64,24 +66,32 @@ class Answers:
                     error = self.bounds[name](x, error)
                     x = F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
                 case AvgPool2d():
-                    error += 2 * layer.window**2 * UNIT * magnitude(x)
+                    count = layer.window**2
+                    error += 2 * rounding(count, count * (magnitude(x) + error)) / count
                     x = F.avg_pool2d(x, layer.window)
                 case Tanh():
                     error += 16 * UNIT  # libraries promise 1 to 4
                     x = torch.tanh(x)
-                case Dropout():
-                    pass
-                case _:  # compares and copies: the error stays as it is
+                case nn.ReLU() | MaxPool2d() | Dropout():  # compare and copy: no new error
                     x = layer(x)
+                case _:
+                    x, error = layer(x), math.inf
         return x, error
 
 
-class Bound:
-    """How far the outputs of a linear layer or a convolution in float32 may be from the exact ones.
+def rounding(num_terms: int, total: float) -> float:
+    """How far a sum of so many products in float32, in any order, may be off, if the magnitudes of
+    its terms add up to `total` (Higham, "Accuracy and Stability of Numerical Algorithms", 2002,
+    section 3.1). Infinite if it may overflow."""
+    if not total < LARGEST:  # or is nan
+        return math.inf
+    relative = (num_terms + 2) * UNIT
+    return relative / (1 - relative) * total + num_terms * SMALLEST
 
-    A sum of K products, in any order, is off by at most K u / (1 - K u) times the sum of their
-    magnitudes (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1).
-    """
+
+class Bound:
+    """How far the outputs of a linear layer or a convolution in float32 may be from the exact
+    ones."""
 
     def __init__(self, layer: Linear | Conv2d) -> None:
         magnitudes = layer.weight.detach().flatten(1).abs()
@@ -96,10 +106,10 @@ class Bound:
         largest = magnitude(x) + error
         sum_of_products = self.sum_of_weights * largest
         integer = 2.0 ** -product_bits(self.num_terms)  # what rounding to integers does, relatively
+        flushed = self.num_terms * SMALLEST * (largest + self.largest_weight)
         return SLACK * (
             self.sum_of_weights * error
-            + self.num_terms * UNIT * sum_of_products
             + integer * (sum_of_products + self.num_terms * self.largest_weight * largest)
-            + 4 * UNIT * (sum_of_products + self.largest_bias)  # the bias, and the exact rounding
-            + TINY
+            + rounding(self.num_terms + 1, sum_of_products + self.largest_bias)
+            + flushed
         )

@@ -13,10 +13,15 @@ import torch
 from stages.core.exact.integers import exact_mean
 
 LN2 = math.log(2)
+LEAST = -700.0  # exp of less would not be a normal number
+
+# What is no number here was infinite before, which whoever trains finds out from the loss.
+quietly = np.errstate(invalid="ignore")
 
 
 def exp(x: np.ndarray) -> np.ndarray:
-    """e^x: its Taylor series on [-ln2 / 2, ln2 / 2], times a power of two."""
+    """e^x for x up to 0: its Taylor series on [-ln2 / 2, ln2 / 2], times a power of two."""
+    x = np.maximum(x, LEAST)
     exponent = np.rint(x * (1 / LN2))
     rest = x - exponent * LN2
     series = np.ones_like(x)
@@ -40,6 +45,7 @@ def log(x: np.ndarray) -> np.ndarray:
     return 2 * s * series + exponent * LN2
 
 
+@quietly
 def tanh(x: np.ndarray) -> np.ndarray:
     """Its Taylor series near 0, where the quotient would lose digits."""
     t = exp(-2 * np.abs(x))
@@ -47,6 +53,7 @@ def tanh(x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(x) < 2**-10, x - x * x * x / 3, quotient)
 
 
+@quietly
 def softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The probabilities of N × labels logits, and the logarithm of each example's sum of e^logit
     (N); both float64."""

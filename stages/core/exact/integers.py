@@ -26,18 +26,23 @@ def magnitude(x: torch.Tensor) -> float:
 
 
 def to_integers(x: torch.Tensor, bits: int) -> tuple[torch.Tensor, float]:
-    """Integers (float64) and their unit, a power of two: `x` is about integers * unit."""
-    _, exponent = math.frexp(magnitude(x))
-    unit = math.ldexp(1, exponent - bits)
+    """Integers (float64) and their unit, a power of two: `x` is about integers * unit. All are nan
+    if a number is not finite."""
+    largest = magnitude(x)
+    _, exponent = math.frexp(largest)
+    unit = math.ldexp(1, exponent - bits) if math.isfinite(largest) else math.nan
     return x.to(torch.float64, copy=True).mul_(1 / unit).round_(), unit
 
 
 def to_integers_per_example(x: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The same with a unit for each example of a batch, in a shape that broadcasts."""
-    largest = x.flatten(1).abs().amax(1)
-    _, exponents = np.frexp(largest.numpy())
-    units = torch.from_numpy(np.ldexp(1.0, exponents - bits)).view(-1, *[1] * (x.dim() - 1))
-    return x.to(torch.float64, copy=True).mul_(1 / units).round_(), units
+    largest = x.flatten(1).abs().amax(1).numpy()
+    _, exponents = np.frexp(largest)
+    units = np.where(np.isfinite(largest), np.ldexp(1.0, exponents - bits), np.nan)
+    scales, broadcast = 1 / units, (-1, *[1] * (x.dim() - 1))
+    integers = x.to(torch.float64, copy=True)
+    integers.mul_(torch.from_numpy(scales).view(broadcast)).round_()
+    return integers, torch.from_numpy(units).view(broadcast)
 
 
 def exact_sum(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:

