@@ -56,8 +56,8 @@ def sums(groups: Sequence[Sequence[float]]) -> list[float]:
 
 
 class Layer(NamedTuple):
-    """A linear layer or a convolution: its triples, the sizes of an example's output and input, the
-    number of output channels, and of the terms of a sum, forward and in the gradient of the input."""
+    """A linear layer or a convolution: its triples; the sizes of an example's output and input; the
+    output channels; and the terms of a sum, forward and in the gradient of the input."""
 
     triples: list[tuple[int, int, int]]
     num_outputs: int

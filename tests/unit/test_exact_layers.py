@@ -20,8 +20,14 @@ from common import contract
 tried = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**32 - 1)
 small = st.integers(1, 4)
-convolutions = st.tuples(small, small, *[st.integers(1, 5)] * 2, st.integers(0, 4)).map(
-    lambda c: dict(zip(("in_channels", "out_channels", "kernel_size", "stride", "padding"), c))
+convolutions = st.fixed_dictionaries(
+    {
+        "in_channels": small,
+        "out_channels": small,
+        "kernel_size": st.integers(1, 5),
+        "stride": st.integers(1, 5),
+        "padding": st.integers(0, 4),
+    }
 )
 
 
@@ -335,7 +341,7 @@ def test_what_float32_cannot_hold_becomes_infinite():
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("name", ["linear", "convolution", "cnn"])
 def test_what_is_not_finite_is_not_made_finite(name, bad):
-    """In an input, a weight or a gradient: whoever trains finds it in the loss or in the weights."""
+    """In an input, a weight or a gradient: whoever trains finds it in the loss or the weights."""
     layer, shape = LAYERS[name]
     x = numbers(0, 3, *shape)
     strange = x.clone()
