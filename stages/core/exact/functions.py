@@ -4,7 +4,6 @@ Libraries compute exp, log and tanh in ways of their own, which differ in the la
 are series, one IEEE operation at a time, which numpy's operations are.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 
 from stages.core.exact.integers import exact_mean
 
-LN2 = math.log(2)
+LN2 = 0.6931471805599453  # the float64 nearest to it
 LEAST = -700.0  # exp of less would not be a normal number
 
 # What is no number here was infinite before, which whoever trains finds out from the loss.
