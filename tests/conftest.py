@@ -132,6 +132,17 @@ def failure() -> Callable[[str], str]:
     return fail
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Has PyTorch compute in one thread. For small tensors, more of them only wait."""
+    import torch  # only where it is used, for it takes long
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:

@@ -123,26 +123,26 @@ def linear(num_inputs: int, num_outputs: int) -> Layer:
 
 
 def conv(
-    shape: tuple[int, int, int], channels: int, kernel: int, stride: int, padding: int
+    shape: tuple[int, int, int], out_channels: int, kernel_size: int, stride: int, padding: int
 ) -> Layer:
-    channels_in, height, width = shape
+    channels, height, width = shape
+    kernel = kernel_size
     rows, columns = ((n + 2 * padding - kernel) // stride + 1 for n in (height, width))
     triples = []
-    for index, (o, r, c, i, a, b) in enumerate(
-        product(*map(range, (channels, rows, columns, channels_in, kernel, kernel)))
-    ):
+    sizes = out_channels, rows, columns, channels, kernel, kernel
+    for o, r, c, i, a, b in product(*map(range, sizes)):
         row, column = r * stride + a - padding, c * stride + b - padding
         if 0 <= row < height and 0 <= column < width:
-            output = index // (channels_in * kernel**2)
-            weight = ((o * channels_in + i) * kernel + a) * kernel + b
+            output = (o * rows + r) * columns + c
+            weight = ((o * channels + i) * kernel + a) * kernel + b
             triples.append((output, (i * height + row) * width + column, weight))
     return Layer(
         triples,
-        channels * rows * columns,
-        channels_in * height * width,
-        channels,
-        channels_in * kernel**2,
+        out_channels * rows * columns,
+        channels * height * width,
+        out_channels,
         channels * kernel**2,
+        out_channels * kernel**2,
     )
 
 

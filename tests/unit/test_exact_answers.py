@@ -22,6 +22,8 @@ from stages.core.learning.models import build_layer
 
 from common.project import ROOT
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 tried = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 WORDS = Words(0, Purpose.DROPOUT)
 
@@ -219,7 +221,6 @@ def assert_not_believed(seen):
 SCRIPT = """
 import torch
 from torch import nn
-from torch.nn import functional as F
 from stages.core.exact.answers import Answers
 from stages.core.exact.layers import Conv2d, Linear
 

@@ -24,6 +24,8 @@ from common import parameters, paths
 from common.audit import InexactError, audited
 from common.project import ROOT
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LAYERS = yaml.safe_load("""
 conv: {kind: conv, channels: 3, kernel: 5, padding: 2, stride: 2}
 tanh: {kind: tanh}
@@ -83,17 +85,21 @@ def test_data_efficiency_is_exact():
 
 @pytest.fixture
 def photo(project, monkeypatch):
-    """A photograph; and pictures are not drawn."""
+    """Makes a photograph of so many pixels a side; and pictures are not drawn."""
     for stage in (convolve, alexnet_maps):
         monkeypatch.setattr(stage, "save_figure", lambda *args: None)
-    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
-    Image.fromarray(pixels).save("photo.png")
-    return Path("photo.png")
+
+    def make(side):
+        pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+        Image.fromarray(pixels).save("photo.png")
+        return Path("photo.png")
+
+    return make
 
 
 def test_feature_maps_of_the_photograph_are_exact(photo):
     with audited() as audit:
-        convolve.main(photo, Path("out"))
+        convolve.main(photo(200), Path("out"))
     assert {"convolution", "div"} <= audit.seen
 
 
@@ -113,9 +119,9 @@ def weights(tmp_path_factory):
 
 
 def test_alexnet_s_feature_maps_are_exact(photo, weights):
+    parameters.change(Path(), "alexnet_maps", normalize=True)
     with audited() as audit:
-        parameters.change(Path(), "alexnet_maps", normalize=True)
-        alexnet_maps.main(weights, photo, Path("out"))
+        alexnet_maps.main(weights, photo(63), Path("out"))
     assert "convolution" in audit.seen
 
 
@@ -129,7 +135,7 @@ def test_features_of_digits_are_exact(weights):
 @pytest.mark.parametrize("pool", [False, True])
 def test_features_of_images_are_exact(photo, weights, pool):
     with audited() as audit:
-        found = embed_images([str(photo)], folder=Path(), weights=weights, size=63, pool=pool)
+        found = embed_images([str(photo(70))], folder=Path(), weights=weights, size=63, pool=pool)
     assert found.rows[0].features.shape == (256,) and "convolution" in audit.seen
 
 

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -17,12 +17,13 @@ from stages.core.exact.random import Purpose, Words
 
 from common import contract
 
-tried = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+tried = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**32 - 1)
 small = st.integers(1, 4)
 convolutions = st.fixed_dictionaries(
     {
-        "in_channels": small,
         "out_channels": small,
         "kernel_size": st.integers(1, 5),
         "stride": st.integers(1, 5),
@@ -76,12 +77,12 @@ def test_linear_is_the_contract_s(n, inputs, outputs, seed):
 
 
 @tried
-@given(convolutions, small, st.integers(1, 7), st.integers(1, 7), seeds)
-def test_conv_is_the_contract_s(settings, n, height, width, seed):
+@given(convolutions, small, small, st.integers(1, 7), st.integers(1, 7), seeds)
+def test_conv_is_the_contract_s(settings, n, channels, height, width, seed):
     needed = settings["kernel_size"] - 2 * settings["padding"]
-    shape = (settings["in_channels"], max(height, needed), max(width, needed))
-    layer = redrawn(Conv2d(**settings), seed)
-    described = contract.conv(shape, *[*settings.values()][1:])
+    shape = (channels, max(height, needed), max(width, needed))
+    layer = redrawn(Conv2d(channels, **settings), seed)
+    described = contract.conv(shape, **settings)
     assert_contract_s(layer, described, numbers(seed + 2, n, *shape))
 
 
@@ -220,20 +221,13 @@ def test_a_whole_model_s_loss_and_gradients_are_pytorch_s():
         assert (found - value).abs().max() <= 1e-5 * value.abs().max()
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("name", LAYERS)
-def test_no_number_of_threads_changes_a_bit(name, threads):
+def test_no_number_of_threads_changes_a_bit(name):
     layer, shape = LAYERS[name]
     x = numbers(0, 64, *shape)
     results = []
-    for count in (1, 2, 3, 8):
-        threads(count)
+    for count in (1, 3, 8):
+        torch.set_num_threads(count)
         y, _, gradients = forward_and_back(layer, x)
         results.append([tensor.numpy().tobytes() for tensor in (y, *gradients)])
     assert all(result == results[0] for result in results)
@@ -286,28 +280,27 @@ def test_no_order_of_a_convolution_s_channels_changes_a_bit():
         assert torch.equal(found[2], of_bias)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
-@given(convolutions, st.sampled_from([1, 3, 40]), st.booleans(), seeds)
-def test_the_worst_products_are_exact(settings, n, random_signs, seed):
+@tried
+@given(convolutions, st.sampled_from([1, 3, 40]), small, st.booleans(), seeds)
+def test_the_worst_products_are_exact(settings, n, channels, random_signs, seed):
     """All numbers are the largest there are, so that every sum comes as close to 2^53 as it can:
     forward and backward, against Python's integers."""
-    shape = (settings["in_channels"], settings["kernel_size"] + 2, settings["kernel_size"])
+    shape = (channels, settings["kernel_size"] + 2, settings["kernel_size"])
     generator = torch.Generator().manual_seed(seed)
 
     def worst(*shape):
         signs = torch.randint(0, 2, shape, generator=generator) * 2 - 1 if random_signs else 1
         return torch.full(shape, 2 - 2.0**-23) * signs
 
-    layer = Conv2d(**settings)
+    layer = Conv2d(channels, **settings)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.copy_(worst(*parameter.shape))
     x = worst(n, *shape)
     g = worst(*layer(x).shape)
-    if g.numel() * layer.weight[0].numel() > 5000:
-        return  # for Python's patience
+    assume(g.numel() * layer.weight[0].numel() < 3000)  # Python is slow
     y, _, gradients = forward_and_back(layer, x, g)
-    described = contract.conv(shape, *[*settings.values()][1:])
+    described = contract.conv(shape, **settings)
     weight = flat(layer.weight)
     assert flat(y) == described.forward(flat(x), weight, flat(layer.bias))
     for found, values in zip(gradients, described.gradients(flat(x), weight, flat(g)), strict=True):
