@@ -15,6 +15,7 @@ from torch import nn
 
 from stages.core.exact import answers
 from stages.core.exact.answers import Answers
+from stages.core.exact.integers import product_bits
 from stages.core.exact.layers import AvgPool2d, Conv2d, Dropout, Linear, MaxPool2d, Tanh
 from stages.core.exact.random import Purpose, Words
 from stages.core.learning import layers as kinds
@@ -93,6 +94,22 @@ def test_the_bound_holds_for_sums_of_many_terms(count, bias):
         for approximate in (found, added_first):
             assert (approximate.double() - exact).abs().max() <= error
     assert error <= 2e-7 * (count + 3) * (math.sqrt(count) * 2 + 5 * bias)  # and is no vast one
+
+
+@pytest.mark.parametrize("after", [0.01, 1, 100])
+def test_the_bound_knows_what_the_integers_leave_out(after):
+    """Weights so small beside the largest that as integers they are 0; and a layer after that."""
+    first, last = Linear(784, 1), Linear(1, 2)
+    weight = torch.full((1, 784), 0.49 * 2.0 ** -product_bits(784))
+    weight[0, 0] = 1 - 2.0**-24
+    first.load_state_dict({"weight": weight, "bias": torch.zeros(1)})
+    last.load_state_dict({"weight": torch.tensor([[after], [1]]), "bias": torch.zeros(2)})
+    x = torch.ones(1, 784)
+    x[0, 0] = 0
+    model = nn.Sequential(first, last)
+    found, error = Answers(model).approximate(x)
+    exact = model(x)
+    assert (exact == 0).all() and (found > 0).all() and found.max() <= error
 
 
 @pytest.fixture
@@ -180,11 +197,14 @@ def test_every_kind_of_layer_has_a_bound(seen):
     for kind in get_args(get_args(kinds.Layer)[0]):
         layer = kind.model_construct(**{n: getattr(Layer, n, None) for n in kind.model_fields})
         module = build_layer(layer, (3, 4, 4), WORDS)
-        x = torch.rand(20, 3, 4, 4, generator=generator(0))
-        _, error = Answers(nn.Sequential(module).eval()).approximate(x)
+        x = torch.randn(20, 3, 4, 4, generator=generator(0))
+        exact = nn.Sequential(module).eval()
+        approximate, error = Answers(exact).approximate(x)
         assert error < 1e-3, kind
-    model = seen(nn.Sigmoid(), Linear(48, 10))
-    assert torch.equal(Answers(model)(x), model(x).argmax(1)) and seen.counts[0] == 20
+        assert (approximate - exact(x)).abs().max() <= error
+    model = seen(nn.Sigmoid(), randomly(Linear(48, 10), 0))
+    Answers(model)(x)
+    assert seen.counts == [20]
 
 
 @pytest.fixture

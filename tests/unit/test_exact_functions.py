@@ -174,6 +174,24 @@ def test_optimizers_are_the_contract_s_and_pytorch_s(
             assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("ours", "contract_s", "torch_s", "settings"), OPTIMIZERS)
+def test_optimizers_are_the_contract_s_before_they_round(
+    monkeypatch, ours, contract_s, torch_s, settings
+):
+    """Given weights in float64, which show the order of all operations."""
+    monkeypatch.setattr(contract, "f32", float)
+    generator = torch.Generator().manual_seed(0)
+    found = torch.randn(500, generator=generator, dtype=torch.float64)
+    expected = [contract_s(weight, 0.03, 0.01, **settings) for weight in found.tolist()]
+    optimizer = ours([found], learning_rate=0.03, weight_decay=0.01, **settings)
+    for _ in range(3):
+        gradients = torch.randn(500, generator=generator)
+        optimizer.update([gradients])
+        for weight, gradient in zip(expected, gradients.tolist(), strict=True):
+            weight.update(gradient)
+        assert found.tolist() == [weight.weight for weight in expected]
+
+
 @pytest.mark.parametrize("gradient", [math.inf, math.nan, 3e38])
 @pytest.mark.parametrize("ours", [Adam, SGD])
 def test_an_update_that_diverges_leaves_no_finite_weight_and_is_silent(ours, gradient):
@@ -239,12 +257,24 @@ def test_shuffles_are_the_contract_s(count, seed):
         assert sorted(found.tolist()) == [*range(count)]
 
 
-def test_equal_words_stay_in_order():
-    class Same:
-        def take(self, count):
-            return np.arange(count, dtype=np.uint32) // 3 % 2
+class Given:
+    """Words that a test chooses."""
 
-    assert shuffled(Same(), 8).tolist() == [0, 1, 2, 6, 7, 3, 4, 5]
+    def __init__(self, *words):
+        self.words = np.array(words, np.uint32)
+
+    def take(self, *shape):
+        return self.words.reshape(shape)
+
+
+def test_equal_words_stay_in_order():
+    assert shuffled(Given(5, 5, 5, 7, 7, 7, 5, 5), 8).tolist() == [0, 1, 2, 6, 7, 3, 4, 5]
+
+
+def test_a_word_of_just_p_keeps_its_element():
+    words = Given(2**31 - 1, 2**31, 2**31 + 1)
+    assert keep_mask(words, (1, 3), 0.5).tolist() == [[False, True, True]]
+    assert keep_mask(Given(0, 2**32 - 1), (2,), 0.0).all()
 
 
 @tried

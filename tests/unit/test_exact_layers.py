@@ -86,12 +86,12 @@ def test_conv_is_the_contract_s(settings, n, channels, height, width, seed):
     assert_contract_s(layer, described, numbers(seed + 2, n, *shape))
 
 
-@tried
-@given(small, small, st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), seeds)
-def test_pools_are_the_contract_s(n, channels, height, width, window, seed):
-    shape = (n, channels, max(height, window), max(width, window))
-    values = numbers(seed, *shape)
-    ties = torch.randint(-1, 2, shape, generator=torch.Generator().manual_seed(seed)).float()
+@pytest.mark.parametrize("window", range(1, 6))
+@pytest.mark.parametrize("shape", [(1, 1, 5, 5), (2, 1, 9, 6), (5, 4, 13, 18)])
+def test_pools_are_the_contract_s(shape, window):
+    """Of many values, and of few with many ties."""
+    values = numbers(0, *shape)
+    ties = torch.randint(-1, 2, shape, generator=torch.Generator().manual_seed(0)).float()
     for layer, expected in (
         (MaxPool2d(window), contract.max_pool),
         (AvgPool2d(window), contract.avg_pool),
