@@ -112,6 +112,14 @@ def test_the_bound_knows_what_the_integers_leave_out(after):
     assert (exact == 0).all() and (found > 0).all() and found.max() <= error
 
 
+def test_the_bound_allows_for_a_tanh_that_is_4_units_off(monkeypatch):
+    tanh, model = torch.tanh, nn.Sequential(Tanh())
+    monkeypatch.setattr(torch, "tanh", lambda x: tanh(x) * (1 + 4 * 2.0**-23))
+    x = torch.linspace(-9, 9, 1000).view(1, -1)
+    found, error = Answers(model).approximate(x)
+    assert (found - model(x)).abs().max() <= error
+
+
 @pytest.fixture
 def seen(monkeypatch):
     """The number of examples that were computed exactly, call by call."""

@@ -11,10 +11,10 @@ import torch
 
 from stages.core.exact.integers import exact_mean
 
-LN2 = 0.6931471805599453  # the float64 nearest to it
-LEAST = -700.0  # exp of less would not be a normal number
+LN2 = 0.6931471805599453  # the nearest float64
+LEAST = -700.0  # below, e^x nears the end of what float64 can hold
 
-# What is no number here was infinite before, which whoever trains finds out from the loss.
+# Infinite logits give nan without a warning: training checks its loss.
 quietly = np.errstate(invalid="ignore")
 
 

@@ -39,10 +39,9 @@ def to_integers_per_example(x: torch.Tensor, bits: int) -> tuple[torch.Tensor, t
     largest = x.flatten(1).abs().amax(1).numpy()
     _, exponents = np.frexp(largest)
     units = np.where(np.isfinite(largest), np.ldexp(1.0, exponents - bits), np.nan)
-    scales, broadcast = 1 / units, (-1, *[1] * (x.dim() - 1))
-    integers = x.to(torch.float64, copy=True)
-    integers.mul_(torch.from_numpy(scales).view(broadcast)).round_()
-    return integers, torch.from_numpy(units).view(broadcast)
+    shape = -1, *[1] * (x.dim() - 1)
+    scale, unit = (torch.from_numpy(values).view(shape) for values in (1 / units, units))
+    return x.to(torch.float64, copy=True).mul_(scale).round_(), unit
 
 
 def exact_sum(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:

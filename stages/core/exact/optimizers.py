@@ -11,7 +11,7 @@ import torch
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
-# Weights that are infinite or not numbers are found out by whoever trains.
+# Weights may become infinite or nan without a warning: training checks them.
 quietly = np.errstate(over="ignore", invalid="ignore")
 
 
