@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from stages.core.base.command import run
-from stages.core.numerics.pinned import torch
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from stages.core.alexnet.network import SMALLEST, alexnet, normalized

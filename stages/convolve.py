@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 from stages.core.base.command import run
-from stages.core.numerics.pinned import torch
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from pydantic import Field
-from torch import nn
 from torch.nn import functional as F
 
 from stages.core.base.errors import InputError
@@ -24,6 +23,8 @@ from stages.core.base.params import PARAMS, Params, Seed, read_params
 from stages.core.data.photo import read_photo
 from stages.core.drawing.figure import ColourMap, save_figure
 from stages.core.drawing.grids import GAP, GROUND, Grid, draw_grids, limits_around_zero
+from stages.core.exact.layers import Conv2d, block_means, initialize
+from stages.core.exact.random import Purpose, Words
 
 PHOTO = 180  # side of a whole channel of the photograph, at most; all in pixels
 WIDTH = 860  # of a row of feature maps, at most
@@ -93,7 +94,7 @@ def whole(
     step, zoom = -(-side // PHOTO), max(1, PHOTO // side)
 
     def small(pictures: torch.Tensor) -> torch.Tensor:
-        return F.avg_pool2d(pictures, step, ceil_mode=True)
+        return block_means(pictures, step)
 
     heading = f"The photograph: 3 channels of {side} × {side}"
     if step > 1:
@@ -168,8 +169,8 @@ def main(photo: Path, out: Path) -> None:
                     f"{convolution.kernel_size} with stride {convolution.stride} on {padded} "
                     "pixels leaves less than the 2 × 2 that pooling needs"
                 )
-            torch.manual_seed(params.seed)  # the same sizes get the same weights
-            layer = nn.Conv2d(**convolution.model_dump())
+            layer = Conv2d(**convolution.model_dump())
+            initialize(layer, Words(params.seed, Purpose.WEIGHTS))  # equal sizes, equal weights
             of_photo = convolution.in_channels == pixels.shape[1]
             x = pixels if of_photo else torch.zeros(1, convolution.in_channels, side, side)
             maps = layer(x)

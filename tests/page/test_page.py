@@ -8,10 +8,9 @@ import re
 from contextlib import chdir
 from unittest.mock import patch
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import pytest
+import torch
 import yaml
 from playwright.sync_api import expect
 

@@ -2,10 +2,9 @@
 
 import hashlib
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import pytest
+import torch
 import torchvision
 from PIL import Image
 

@@ -7,13 +7,12 @@ import textwrap
 from collections import Counter
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import polars as pl
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import torch
 import torchvision
 from PIL import Image
 from safetensors.numpy import load_file, save

@@ -3,9 +3,8 @@
 import json
 import math
 
-from stages.core.numerics.pinned import Conv2d, torch
-
 import pytest
+import torch
 from torch import nn
 
 from stages.core.base.tensors import load_tensors

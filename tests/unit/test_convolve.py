@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 

@@ -5,9 +5,8 @@ from functools import partial
 from itertools import product
 from typing import Literal, get_args, get_origin
 
-from stages.core.numerics.pinned import torch
-
 import pytest
+import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st

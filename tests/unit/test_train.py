@@ -3,9 +3,8 @@
 import json
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch
-
 import pytest
+import torch
 from torch import nn
 
 from stages import train

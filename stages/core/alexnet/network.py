@@ -3,12 +3,12 @@ convolutional neural networks", 2014, in torchvision's version)."""
 
 from pathlib import Path
 
-from stages.core.numerics.pinned import Conv2d, torch
-
+import torch
 from torch import nn
 from torchvision.models import AlexNet
 
 from stages.core.base.tensors import load_tensors
+from stages.core.exact.layers import Conv2d
 
 SMALLEST = 63  # side of an image, pixels; for less, the last pooling has no output
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue
@@ -24,7 +24,7 @@ def alexnet(features: Path) -> AlexNet:
         model = AlexNet()
     for layer in model.features:
         if isinstance(layer, nn.Conv2d):
-            layer.__class__ = Conv2d  # the same layer, computed in a fixed order
+            layer.__class__ = Conv2d  # the same layer, with exact sums
     shapes = {
         f"features.{name}": ("float32", tensor.shape)
         for name, tensor in model.features.state_dict().items()
