@@ -44,9 +44,10 @@ Layers (weights, inputs and outputs in float32; the gradient of the output is g)
 
 Functions. exp(v), v <= 0: v = max(v, -700); k = rint(v * (1 / ln2)); r = v - k * ln2; P = 1; for
 i from 14 down to 1, P = P * r / i + 1; the result is P * 2^k. log(v), v > 0: v = m * 2^e with
-1/2 <= m < 1; s = (m - 1) / (m + 1); P = 0; for i = 41, 39, ..., 1, P = P * (s * s) + 1 / i; the
+c <= m < 2 * c; s = (m - 1) / (m + 1); P = 0; for i = 21, 19, ..., 1, P = P * (s * s) + 1 / i; the
 result is 2 * s * P + e * ln2. tanh(v): for |v| < 2^-10, v - v * v * v / 3; otherwise, with
-t = exp(-2 * |v|), (1 - t) / (1 + t) and the sign of v. ln2 is the float64 nearest to log 2.
+t = exp(-2 * |v|), (1 - t) / (1 + t) and the sign of v. ln2 and c are the float64 nearest to log 2
+and sqrt(1/2).
 
 Cross-entropy of logits z (float32) of N examples. With top = max z and e_j = exp(z_j - top), and
 total = e_0 + e_1 + ... in this order: the probabilities are e_j / total, an example's loss is

@@ -7,6 +7,7 @@ for that to matter, the answer is certain; the other examples are computed exact
 
 import math
 import os
+from itertools import product
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from stages.core.exact.integers import magnitude, product_bits
 from stages.core.exact.layers import AvgPool2d, Conv2d, Dropout, Linear, MaxPool2d, Tanh
 
+BATCH = 256  # examples; far smaller or larger batches take longer
 UNIT = 2.0**-24  # the largest relative error of rounding to float32
 SMALLEST = 2.0**-126  # libraries may flush smaller numbers to zero
 LARGEST = 2.0**127  # sums up to here do not overflow
@@ -35,48 +37,66 @@ class Answers:
 
     def __init__(self, model: nn.Sequential) -> None:
         self.model = model
-        self.bounds = {
-            name: Bound(layer)
-            for name, layer in model.named_children()
-            if isinstance(layer, Linear | Conv2d)
-        }
+        self.bounds = {layer: Bound(layer) for layer in model if isinstance(layer, Linear | Conv2d)}
 
     @torch.inference_mode()
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """For each of N examples, the index of its largest exact logit (int64, N)."""
         if not is_float32_trusted():
-            return self.model(x).argmax(1)
-        logits, error = self.approximate(x)
-        largest, order = logits.topk(2)
+            return self.exact(x)
+        logits, errors = zip(*(self.approximate(batch) for batch in x.split(BATCH)), strict=True)
+        largest, order = torch.cat(logits).topk(2)
         answers = order[:, 0]
-        unsure = ~(largest[:, 0].double() - largest[:, 1] > 2 * error)  # also if one is nan
+        unsure = ~(largest[:, 0].double() - largest[:, 1] > 2 * max(errors))  # also if one is nan
         if unsure.any():
-            answers[unsure] = self.model(x[unsure]).argmax(1)
+            answers[unsure] = self.exact(x[unsure])
         return answers
+
+    def exact(self, x: torch.Tensor) -> torch.Tensor:
+        """The same without a shortcut."""
+        return torch.cat([self.model(batch).argmax(1) for batch in x.split(BATCH)])
 
     def approximate(self, x: torch.Tensor) -> tuple[torch.Tensor, float]:
         """The logits N × labels in float32, and a bound on their distance from the exact ones."""
         error = 0.0
-        for name, layer in self.model.named_children():
-            match layer:
-                case Linear():
-                    error = self.bounds[name](x, error)
+        layers = [*self.model]
+        while layers:
+            match layers:
+                case [Linear() as layer, *layers]:
+                    error = self.bounds[layer](x, error)
                     x = F.linear(x.flatten(1), layer.weight, layer.bias)
-                case Conv2d():
-                    error = self.bounds[name](x, error)
+                case [Conv2d() as layer, MaxPool2d(window=2), *layers]:
+                    error = self.bounds[layer](x, error)
+                    x = pooled_convolution(x, layer)
+                case [Conv2d() as layer, *layers]:
+                    error = self.bounds[layer](x, error)
                     x = F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
-                case AvgPool2d():
+                case [AvgPool2d() as layer, *layers]:
                     count = layer.window**2
                     error += 2 * rounding(count, count * (magnitude(x) + error)) / count
                     x = F.avg_pool2d(x, layer.window)
-                case Tanh():
+                case [Tanh(), *layers]:
                     error += 16 * UNIT  # libraries promise 1 to 4
                     x = torch.tanh(x)
-                case nn.ReLU() | MaxPool2d() | Dropout():  # compare and copy: no new error
-                    x = layer(x)
-                case _:
+                case [nn.ReLU() | MaxPool2d() | Dropout() as layer, *layers]:
+                    x = layer(x)  # compares and copies: no new error
+                case [layer, *layers]:
                     x, error = layer(x), math.inf
         return x, error
+
+
+def pooled_convolution(x: torch.Tensor, layer: Conv2d) -> torch.Tensor:
+    """A convolution and 2 × 2 max pooling, in half the time of one after the other: each place of
+    the blocks has its own output channels, with the kernel shifted in one of twice the stride."""
+    (kernel, _), (stride, _) = layer.kernel_size, layer.stride
+    side = kernel + stride
+    kernels = layer.weight.new_zeros(2, 2, *layer.weight.shape[:2], side, side)
+    for row, column in product(range(2), repeat=2):
+        top, left = row * stride, column * stride
+        kernels[row, column, :, :, top : top + kernel, left : left + kernel] = layer.weight
+    assert layer.bias is not None
+    y = F.conv2d(x, kernels.flatten(0, 2), layer.bias.repeat(4), 2 * stride, layer.padding)
+    return y.unflatten(1, (4, -1)).amax(1)
 
 
 def rounding(num_terms: int, total: float) -> float:

@@ -12,6 +12,7 @@ import torch
 from stages.core.exact.integers import exact_mean
 
 LN2 = 0.6931471805599453  # the nearest float64
+SQRT_HALF = 0.7071067811865476
 LEAST = -700.0  # below, e^x nears the end of what float64 can hold
 
 # Infinite logits give nan without a warning: training checks its loss.
@@ -32,13 +33,15 @@ def exp(x: np.ndarray) -> np.ndarray:
 
 
 def log(x: np.ndarray) -> np.ndarray:
-    """The natural logarithm of x > 0: of its mantissa m, by the series of 2 artanh(s),
-    s = (m - 1) / (m + 1)."""
+    """The natural logarithm of x > 0: of its mantissa m from sqrt(1/2) to sqrt(2), by the series
+    of 2 artanh(s), s = (m - 1) / (m + 1)."""
     mantissa, exponent = np.frexp(x)
+    small = mantissa < SQRT_HALF
+    mantissa, exponent = np.where(small, 2 * mantissa, mantissa), exponent - small
     s = (mantissa - 1) / (mantissa + 1)
     square = s * s
     series = np.zeros_like(x)
-    for i in range(41, 0, -2):
+    for i in range(21, 0, -2):
         series *= square
         series += 1 / i
     return 2 * s * series + exponent * LN2

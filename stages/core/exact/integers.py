@@ -21,8 +21,7 @@ def sum_bits(num_terms: int) -> int:
 
 def magnitude(x: torch.Tensor) -> float:
     """The largest magnitude."""
-    smallest, largest = x.aminmax()
-    return max(-smallest.item(), largest.item())
+    return max(-x.amin().item(), x.amax().item())  # faster than aminmax
 
 
 def to_integers(x: torch.Tensor, bits: int) -> tuple[torch.Tensor, float]:

@@ -13,7 +13,7 @@ from torch import nn
 from stages.core.base.errors import InputError
 from stages.core.base.params import Count, Params, Seed
 from stages.core.data.digits import Split
-from stages.core.exact.answers import Answers
+from stages.core.exact.answers import BATCH, Answers
 from stages.core.exact.functions import cross_entropy, softmax
 from stages.core.exact.optimizers import SGD, Adam
 from stages.core.exact.random import Purpose, Words, shuffled
@@ -21,7 +21,6 @@ from stages.core.learning.curves import CurvePoint
 from stages.core.learning.predictions import Prediction
 from stages.core.parallel.threads import in_threads
 
-EVAL_BATCH = 256  # images; far smaller or larger batches take longer
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 
@@ -100,7 +99,10 @@ def train(
 
     def measure(updated: tuple[int, float, nn.Sequential]) -> CurvePoint:
         iteration, loss, model = updated
-        return CurvePoint(iteration, loss, accuracy(model, train_split), accuracy(model, val_split))
+        answers = Answers(model.eval())
+        return CurvePoint(
+            iteration, loss, accuracy(answers, train_split), accuracy(answers, val_split)
+        )
 
     yield from in_threads(measure, updated_models())
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
@@ -129,19 +131,9 @@ def train_step(
     return loss.item()
 
 
-def accuracy(model: nn.Sequential, split: Split) -> float:
-    """The share of a split whose largest logit is that of the label.
-
-    Switches the model to evaluation mode, in which dropout does nothing.
-    """
-    answers = Answers(model.eval())
-    correct = sum(
-        (answers(inputs) == labels).sum().item()
-        for inputs, labels in zip(
-            split.inputs.split(EVAL_BATCH), split.labels.split(EVAL_BATCH), strict=True
-        )
-    )
-    return correct / len(split.labels)
+def accuracy(answers: Answers, split: Split) -> float:
+    """The share of a split whose answer is the label."""
+    return (answers(split.inputs) == split.labels).sum().item() / len(split.labels)
 
 
 @torch.inference_mode()
@@ -151,7 +143,7 @@ def logits(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     Switches the model to evaluation mode, in which dropout does nothing.
     """
     model.eval()
-    return torch.cat([model(batch) for batch in inputs.split(EVAL_BATCH)])
+    return torch.cat([model(batch) for batch in inputs.split(BATCH)])
 
 
 def predictions(logits: torch.Tensor, labels: torch.Tensor) -> list[Prediction]:
