@@ -112,10 +112,7 @@ class _AvgPool2d(torch.autograd.Function):
 class _MaxPool2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, window: int) -> torch.Tensor:
-        # First rows, then columns: the same values, faster.
-        rows, columns = (extent // window * window for extent in x.shape[-2:])
-        y = reduce(torch.maximum, (x[..., i:rows:window, :] for i in range(window)))
-        y = reduce(torch.maximum, (y[..., i:columns:window] for i in range(window)))
+        y = block_maxima(x, window, window)
         ctx.save_for_backward(x, y)
         ctx.window = window
         return y
@@ -139,6 +136,13 @@ def places(x: torch.Tensor, window: int) -> Iterator[torch.Tensor]:
     for row in range(window):
         for column in range(window):
             yield x[..., row:rows:window, column:columns:window]
+
+
+def block_maxima(x: torch.Tensor, window: int, stride: int) -> torch.Tensor:
+    """The largest of each `window` × `window` block, one every `stride` rows and columns."""
+    for dim in (2, 3):  # rows before columns: several times as fast as max_pool2d
+        x = reduce(torch.maximum, x.unfold(dim, window, stride).unbind(-1))
+    return x
 
 
 def block_means(x: torch.Tensor, window: int) -> torch.Tensor:
