@@ -12,6 +12,7 @@ from stages.core.alexnet.network import SMALLEST, alexnet, normalized
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import Params, read_params
+from stages.core.base.progress import progress
 from stages.core.base.tensors import save_tensors
 from stages.core.data.photo import read_photo
 from stages.core.drawing.figure import ColourMap, save_figure
@@ -80,12 +81,13 @@ def main(weights: Path, photo: Path, out: Path) -> None:
             "After AlexNet's second convolution, ReLU and pooling", outputs[CONV2_POOL], params.cmap
         ),
     }
-    with new_folder(out) as folder:
+    with new_folder(out) as folder, progress(len(figures), "figures") as done:
         (folder / "architecture.txt").write_text(f"{model}\n", encoding="utf-8", newline="\n")
         save_tensors({"features": x.numpy()}, folder / "features.safetensors")
         write_csv(folder / "shapes.csv", ("layer", "kind", "output", "parameters"), shapes)
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png")
+            done.update(1)
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ class FrozenConv2d(nn.Module):
             layer.stride,
             layer.padding,
         )
+        self.weight, self.bias = layer.weight, layer.bias
         self.bits = product_bits(layer.weight[0].numel())
         weights, self.unit = to_integers(layer.weight.detach(), self.bits)
-        self.bias = layer.bias.detach().double()[:, None, None, None]
         self.rows = weights.permute(2, 0, 1, 3).flatten(2)  # kernel × outputs × (channels · kernel)
         self.groups = [kernels_for_pairs(rows) for rows in self.rows.split(3)]
         # What is added up in pairs is up to four times as large; it has to stay exact.
@@ -56,8 +56,9 @@ class FrozenConv2d(nn.Module):
         padded = F.pad(integers, (self.padding, self.padding, self.padding, below))
         multiply = self.pairs_of_rows if self.in_pairs else self.single_rows
         sums = multiply(padded.permute(1, 2, 0, 3), height, width)
+        bias = self.bias.double()[:, None, None, None]
         y = x.new_empty(len(x), len(sums), height, width)
-        y.permute(1, 2, 0, 3).copy_(sums.mul_(unit.view(-1, 1) * self.unit).add_(self.bias))
+        y.permute(1, 2, 0, 3).copy_(sums.mul_(unit.view(-1, 1) * self.unit).add_(bias))
         return y
 
     def single_rows(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
