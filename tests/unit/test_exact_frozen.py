@@ -14,7 +14,7 @@ from stages.core.exact.layers import Conv2d
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-tried = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+tried = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 small = st.integers(1, 4)
 
 
@@ -51,7 +51,7 @@ def convolutions(draw):
     )
 
 
-@pytest.mark.parametrize("largest", [1.0, 1e5])
+@pytest.mark.parametrize("largest", [1, 1e6])
 def test_it_is_the_exact_convolution(largest):
     """One weight that is much larger than the others has it take rows in pairs."""
     in_pairs = []
@@ -63,11 +63,11 @@ def test_it_is_the_exact_convolution(largest):
         layer.weight[0, 0, 0, 0] = largest
         frozen = FrozenConv2d(layer)
         assert torch.equal(frozen(x), layer(x))
-        if frozen.stride == 1 and frozen.kernel > 1:
+        if frozen.stride == 1 and frozen.kernel % 3 != 1:
             in_pairs.append(frozen.in_pairs)
 
     check()
-    assert len(in_pairs) > 20 and (largest == 1 or sum(in_pairs) > 0.7 * len(in_pairs))
+    assert in_pairs.count(True) > 10 and (largest > 1 or False in in_pairs)
 
 
 def sums(frozen, x):
