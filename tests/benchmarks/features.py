@@ -51,7 +51,7 @@ def stage(module: str, *arguments: str) -> None:
 
 def loop(side: int) -> None:
     """Print the images a second, side × side each, of a bare loop over batches that are in memory,
-    by the same numerics and in as many threads."""
+    by the same layers and in as many threads."""
     import torch
 
     from stages.core.alexnet.network import alexnet

@@ -5,6 +5,7 @@ but not numpy's, and not those of other threads.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -17,6 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 from stages.core.exact.answers import Answers
 from stages.core.learning import training
+
+from common.project import ROOT
 
 # One operation of IEEE 754 an element, which nothing comes close to fusing.
 ELEMENTWISE = (
@@ -31,6 +34,9 @@ COPIES = (
     "_local_scalar_dense _unsafe_view"
 )
 EXACT = set(f"{ELEMENTWISE} {CHOICES} {COPIES}".split())
+# Sums of integers, which only the exact room knows how to make.
+SUMS = {"mm", "bmm", "addmm", "convolution", "convolution_backward", "sum"}
+ROOM, STAGES = str(ROOT / "stages/core/exact/"), str(ROOT / "stages/")
 FLOATS = {torch.float32, torch.float64}
 
 
@@ -91,11 +97,19 @@ class Audit(TorchDispatchMode):
 
 def why_inexact(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> str:
     """Empty if the operation is exact."""
+    if kwargs.get("alpha", 1) != 1 or kwargs.get("beta", 1) != 1:
+        return "alpha or beta"
     if name in EXACT:
-        return "alpha" if kwargs.get("alpha", 1) != 1 else ""
+        return ""
+    if name in SUMS and not calling_stage().startswith(ROOM):
+        return "called outside of the exact room"
     match name, args:
         case "mm" | "bmm", (a, b):
             return too_large(a.shape[-1], a, b)
+        case "addmm", (_, a, b):
+            start = result - a @ b  # what it is added to, which may be the result's own tensor
+            magnitudes = start.abs() + a.abs() @ b.abs()
+            return too_large(1, a) or too_large(1, b) or too_large(1, magnitudes)
         case "convolution", (x, weight, None, _, _, _, False, *_):
             return too_large(weight[0].numel(), x, weight)
         case "convolution_backward", (grad, x, weight, *_, [of_x, of_weight, False]):
@@ -105,6 +119,16 @@ def why_inexact(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result
         case "sum", (x, *_):
             return too_large(x.numel() // result.numel(), x)
     return "not exact"
+
+
+def calling_stage() -> str:
+    """The file below stages/ from which the operation is called, by way of torch or not. The exact
+    room, if a test calls it."""
+    frame = sys._getframe()
+    while frame := frame.f_back:
+        if frame.f_code.co_filename.startswith(STAGES):
+            return frame.f_code.co_filename
+    return ROOM
 
 
 def too_large(num_terms: int, *factors: torch.Tensor) -> str:

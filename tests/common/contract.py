@@ -216,9 +216,11 @@ def exp(v: float) -> float:
 
 def log(v: float) -> float:
     m, e = math.frexp(v)
+    if m < math.sqrt(0.5):
+        m, e = 2 * m, e - 1
     s = (m - 1) / (m + 1)
     series = 0.0
-    for i in range(41, 0, -2):
+    for i in range(21, 0, -2):
         series = series * (s * s) + 1 / i
     return 2 * s * series + e * LN2
 

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
 from stages.core.exact import answers
 from stages.core.exact.answers import Answers
@@ -77,6 +78,53 @@ def test_answers_are_exact_and_the_bound_holds(model, size, seed):
         found, error = Answers(model).approximate(x)
         assert (found.double() - exact).abs().max() <= error < math.inf
         assert torch.equal(Answers(model)(x), exact.argmax(1))
+
+
+@tried
+@given(st.data())
+def test_a_convolution_and_its_pooling_in_one_are_both(data):
+    """Of any kernel, stride and padding, and of sides where pooling drops rows or columns: within
+    the bound, and the same answers."""
+    kernel, stride = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 3))
+    padding, channels = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 3))
+    least = max(1, kernel + stride - 2 * padding)  # for two rows of output
+    height, width = (data.draw(st.integers(least, least + 7)) for _ in "12")
+    x = torch.randn(20, channels, height, width, generator=generator(data.draw(st.integers(0, 99))))
+    conv = randomly(Conv2d(channels, 4, kernel, stride=stride, padding=padding), 1)
+    with torch.inference_mode():
+        separate = F.max_pool2d(F.conv2d(x, conv.weight, conv.bias, stride, padding), 2)
+        pooled = answers.pooled_convolution(x, conv)
+        assert pooled.shape == separate.shape and torch.allclose(pooled, separate, atol=1e-5)
+        layers = conv, MaxPool2d(2)
+        exact = nn.Sequential(*layers)(x)
+        found, error = Answers(nn.Sequential(*layers)).approximate(x)
+        assert torch.equal(found, pooled) and (found.double() - exact).abs().max() <= error < 1e-3
+        model = nn.Sequential(*layers, randomly(Linear(exact[0].numel(), 10), 2))
+        assert torch.equal(Answers(model)(x), model(x).argmax(1))
+
+
+@pytest.mark.parametrize("count", [1, answers.BATCH, answers.BATCH + 1, 3 * answers.BATCH - 1])
+def test_any_number_of_examples_is_answered_in_order(seen, count):
+    model = seen(randomly(Linear(20, 10), 0))
+    x = torch.randn(count, 20, generator=generator(1))
+    found = Answers(model)(x)
+    assert sum(seen.counts) < 0.1 * count
+    assert torch.equal(found, model(x).argmax(1))
+
+
+@pytest.mark.parametrize("strange", [0, answers.BATCH])
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_no_batch_is_believed_by_another_s_bound(bad, strange):
+    """Small numbers have small errors; the larger ones of a batch with a number that is not finite
+    have not, and many near ties."""
+    layer = randomly(Linear(100, 10), 0)
+    with torch.no_grad():
+        layer.weight[1:] = layer.weight[0] * (1 + 2.0**-22 * torch.randn(9, 100))
+        layer.bias[:] = 0
+    x = torch.randn(2 * answers.BATCH, 100, generator=generator(1)) * 1e-6
+    x[strange : strange + answers.BATCH] *= 1e9
+    x[strange, 0] = bad
+    assert torch.equal(Answers(nn.Sequential(layer))(x), layer(x).argmax(1))
 
 
 @pytest.mark.parametrize("bias", [1e-3, 1.0, 1e5])

@@ -13,11 +13,12 @@ from torch.nn import functional as F
 from torchvision.models import AlexNet
 
 from stages import alexnet_maps, convolve, data_efficiency, embed_digits, train
+from stages.core.alexnet import embedding, network
 from stages.core.alexnet.embedding import embed_images
 from stages.core.alexnet.network import alexnet
 from stages.core.base.tensors import save_tensors
 from stages.core.data.digits import SPLITS, Split
-from stages.core.exact import layers
+from stages.core.exact import frozen, layers
 from stages.core.learning import models, training
 
 from common import parameters, paths
@@ -97,12 +98,6 @@ def photo(project, monkeypatch):
     return make
 
 
-def test_feature_maps_of_the_photograph_are_exact(photo):
-    with audited() as audit:
-        convolve.main(photo(200), Path("out"))
-    assert {"convolution", "div"} <= audit.seen
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A file with random weights for AlexNet's convolutions."""
@@ -118,25 +113,45 @@ def weights(tmp_path_factory):
     return path
 
 
-def test_alexnet_s_feature_maps_are_exact(photo, weights):
+def convolved(photo, weights):
+    convolve.main(photo(200), Path("out"))
+
+
+def alexnet_s_maps(photo, weights):
     parameters.change(Path(), "alexnet_maps", normalize=True)
-    with audited() as audit:
-        alexnet_maps.main(weights, photo(63), Path("out"))
-    assert "convolution" in audit.seen
+    alexnet_maps.main(weights, photo(63), Path("out"))
 
 
-def test_features_of_digits_are_exact(weights):
+def embedded_digits(photo, weights):
     digits = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
-    with audited() as audit:
-        embed_digits.embed(alexnet(weights), 63, digits)
-    assert {"convolution", "mm"} & audit.seen
+    embed_digits.embed(alexnet(weights), 63, digits)
 
 
-@pytest.mark.parametrize("pool", [False, True])
-def test_features_of_images_are_exact(photo, weights, pool):
+def interpolated(images, size):
+    return F.interpolate(torch.from_numpy(images)[:, None] / 255, (size, size), mode="bilinear")
+
+
+def embedded_images(photo, weights):
+    for pool in (True, False):
+        embedded = embed_images(
+            [str(photo(70))], folder=Path(), weights=weights, size=63, pool=pool
+        )
+        assert embedded.rows[0].features.shape == (256,)
+
+
+@pytest.mark.parametrize(
+    ("make", "operations"),
+    [
+        (convolved, {"convolution", "div"}),
+        (alexnet_s_maps, {"addmm", "div"}),
+        (embedded_digits, {"addmm", "bmm", "div"}),
+        (embedded_images, {"addmm", "sum", "div"}),
+    ],
+)
+def test_features_and_maps_are_exact(photo, weights, make, operations):
     with audited() as audit:
-        found = embed_images([str(photo(70))], folder=Path(), weights=weights, size=63, pool=pool)
-    assert found.rows[0].features.shape == (256,) and "convolution" in audit.seen
+        make(photo, weights)
+    assert operations <= audit.seen
 
 
 @pytest.mark.parametrize(
@@ -150,6 +165,8 @@ def test_features_of_images_are_exact(photo, weights, pool):
         (layers, "exact_sum", lambda x, dims: x.sum(tuple(dims)).double(), "sum"),
         (layers, "product_bits", lambda num_terms: 27, "convolution"),
         (training, "cross_entropy", F.cross_entropy, "_log_softmax"),
+        (train, "cross_entropy", F.cross_entropy, "_log_softmax"),
+        (train, "logits", lambda model, x: model(x).softmax(1), "_softmax"),
         (training, "shuffled", lambda _, count: torch.rand(count).argsort(), "rand"),
         (models, "initialize", lambda layer, words: None, "convolution"),
     ],
@@ -158,6 +175,32 @@ def test_what_is_not_exact_is_found(project, monkeypatch, owner, name, inexact, 
     monkeypatch.setattr(owner, name, inexact)
     with pytest.raises(InexactError, match=rf"^aten\.{operation}\."), audited():
         trained()
+
+
+@pytest.mark.parametrize(
+    ("make", "owner", "name", "inexact", "operation"),
+    [
+        (convolved, convolve, "block_means", F.avg_pool2d, "avg_pool2d"),
+        (alexnet_s_maps, alexnet_maps, "normalized", F.normalize, "linalg_vector_norm"),
+        (embedded_digits, embed_digits, "enlarged", interpolated, "upsample_bilinear2d"),
+        (embedded_digits, network, "FrozenConv2d", lambda layer: layer, "convolution"),
+        (embedded_digits, frozen, "product_bits", lambda num_terms: 26, "addmm_"),
+        (embedded_images, embedding, "means_of_maps", lambda x: x.mean((2, 3)), "mean"),
+    ],
+)
+def test_what_is_not_exact_is_found_in_every_stage(
+    photo, weights, monkeypatch, make, owner, name, inexact, operation
+):
+    monkeypatch.setattr(owner, name, inexact)
+    with pytest.raises(InexactError, match=rf"^aten\.{operation}\."), audited():
+        make(photo, weights)
+
+
+def test_products_of_integers_are_made_in_the_exact_room_alone(photo, monkeypatch):
+    """Elsewhere, nobody has shown that none is too large."""
+    monkeypatch.setattr(convolve, "shape", lambda tensor: str((tensor == 0).double().sum()))
+    with pytest.raises(InexactError, match="outside of the exact room"), audited():
+        convolved(photo, None)
 
 
 A, B = torch.tensor([[0.5, 1.5]]), torch.tensor([[3.0], [2.0]], dtype=torch.float64)
@@ -196,6 +239,11 @@ A, B = torch.tensor([[0.5, 1.5]]), torch.tensor([[3.0], [2.0]], dtype=torch.floa
             is_first_step=True,
         ),
         lambda: F.conv2d(B[None, None], B[None, None] / 2),
+        lambda: torch.addmm(B / 2, B, B[:1]),
+        lambda: torch.addmm(B, B, B[:1] / 2),
+        lambda: torch.addmm(B, B, B[:1], alpha=0.5),
+        lambda: torch.addmm(B, B, B[:1], beta=0.5),
+        lambda: torch.addmm(B, B, B[:1] * 2.0**52),
         lambda: F.conv2d(B[None, None], B[None, None], torch.tensor([0.5]).double()),
     ],
 )
@@ -215,6 +263,8 @@ def test_operations_that_are_not_exact_are_refused(compute):
         lambda: torch.arange(5).cumsum(0),
         lambda: F.max_pool2d(A[None, None], 1),
         lambda: F.conv2d(B[None, None], B[None, None]),
+        lambda: torch.addmm(B, B, B[:1] * 2.0**49),
+        lambda: B.clone().addmm_(B, B[:1]).addmm_(B, B[:1]),
         lambda: F.pad(A, (1, 1))[:, 1:].flatten().tolist(),
     ],
 )

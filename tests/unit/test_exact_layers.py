@@ -226,7 +226,7 @@ def test_no_number_of_threads_changes_a_bit(name):
     layer, shape = LAYERS[name]
     x = numbers(0, 64, *shape)
     results = []
-    for count in (1, 3, 8):
+    for count in range(1, 9):
         torch.set_num_threads(count)
         y, _, gradients = forward_and_back(layer, x)
         results.append([tensor.numpy().tobytes() for tensor in (y, *gradients)])
@@ -280,31 +280,42 @@ def test_no_order_of_a_convolution_s_channels_changes_a_bit():
         assert torch.equal(found[2], of_bias)
 
 
-@tried
-@given(convolutions, st.sampled_from([1, 3, 40]), small, st.booleans(), seeds)
-def test_the_worst_products_are_exact(settings, n, channels, random_signs, seed):
+def assert_exact_at_worst(layer, described, shape, random_signs, seed):
     """All numbers are the largest there are, so that every sum comes as close to 2^53 as it can:
     forward and backward, against Python's integers."""
-    shape = (channels, settings["kernel_size"] + 2, settings["kernel_size"])
     generator = torch.Generator().manual_seed(seed)
 
     def worst(*shape):
         signs = torch.randint(0, 2, shape, generator=generator) * 2 - 1 if random_signs else 1
         return torch.full(shape, 2 - 2.0**-23) * signs
 
-    layer = Conv2d(channels, **settings)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.copy_(worst(*parameter.shape))
-    x = worst(n, *shape)
+    x = worst(*shape)
     g = worst(*layer(x).shape)
     assume(g.numel() * layer.weight[0].numel() < 3000)  # Python is slow
     y, _, gradients = forward_and_back(layer, x, g)
-    described = contract.conv(shape, **settings)
     weight = flat(layer.weight)
     assert flat(y) == described.forward(flat(x), weight, flat(layer.bias))
     for found, values in zip(gradients, described.gradients(flat(x), weight, flat(g)), strict=True):
         assert flat(found) == values
+
+
+@tried
+@given(convolutions, st.sampled_from([1, 3, 40]), small, st.booleans(), seeds)
+def test_the_worst_products_of_a_convolution_are_exact(settings, n, channels, random_signs, seed):
+    shape = (channels, settings["kernel_size"] + 2, settings["kernel_size"])
+    layer, described = Conv2d(channels, **settings), contract.conv(shape, **settings)
+    assert_exact_at_worst(layer, described, (n, *shape), random_signs, seed)
+
+
+@tried
+@given(*(st.sampled_from([1, 2, 3, 17, 64, 784]) for _ in "123"), st.booleans(), seeds)
+def test_the_worst_products_of_a_linear_layer_are_exact(n, inputs, outputs, random_signs, seed):
+    assume(n * inputs * outputs < 3000)
+    layer, described = Linear(inputs, outputs), contract.linear(inputs, outputs)
+    assert_exact_at_worst(layer, described, (n, inputs), random_signs, seed)
 
 
 EXTREME = {"zeros": 0.0, "denormal": 1e-42, "tiny": 1e-30, "huge": 1e30}

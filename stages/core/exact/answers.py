@@ -47,7 +47,8 @@ class Answers:
         logits, errors = zip(*(self.approximate(batch) for batch in x.split(BATCH)), strict=True)
         largest, order = torch.cat(logits).topk(2)
         answers = order[:, 0]
-        unsure = ~(largest[:, 0].double() - largest[:, 1] > 2 * max(errors))  # also if one is nan
+        error = torch.tensor(errors, dtype=torch.float64).max()  # nan if one is
+        unsure = ~(largest[:, 0].double() - largest[:, 1] > 2 * error)  # also if one is nan
         if unsure.any():
             answers[unsure] = self.exact(x[unsure])
         return answers

@@ -45,7 +45,8 @@ class FrozenConv2d(nn.Module):
         # What is added up in pairs is up to four times as large; it has to stay exact.
         largest = sum(max(k.abs().sum(1).max().item() for k in group) for group in self.groups)
         exact = 4 * largest * 2 ** (self.bits + 1) <= 2**SIGNIFICAND
-        self.in_pairs = exact and self.stride == 1 and self.kernel > 1
+        # A row of the kernel that is left alone would take more products in pairs than by itself.
+        self.in_pairs = exact and self.stride == 1 and self.kernel % 3 != 1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = (
@@ -90,7 +91,7 @@ class FrozenConv2d(nn.Module):
 
 
 def kernels_for_pairs(rows: torch.Tensor) -> list[torch.Tensor]:
-    """What m0 to m3 multiply with; of one or two rows, m3 is 0 and left out."""
+    """What m0 to m3 multiply with; of two rows, m3 is 0 and left out."""
     g0, g1, g2 = F.pad(rows, (0, 0, 0, 0, 0, 3 - len(rows)))
     kernels = [g0, g0 + g1 + g2, g0 - g1 + g2, g2]
     return kernels if len(rows) == 3 else kernels[:3]
