@@ -16,8 +16,7 @@ class FlatLinear(nn.Linear):
 
 
 def in_float64(layer: nn.Module) -> nn.Module:
-    """PyTorch's own layer, or model, in float64, with the same weights. For evaluation: dropout does
-    nothing."""
+    """PyTorch's own layer or model, with the same weights. Dropout does nothing."""
     found: nn.Module
     match layer:
         case nn.Sequential():
