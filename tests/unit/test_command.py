@@ -247,14 +247,13 @@ def test_an_output_that_is_linked_to_a_cache_is_replaced(tmp_path):
 
 
 def test_an_operation_takes_one_thread_unless_the_user_says_otherwise():
-    def printed(code, *settings):
+    def threads(code, *settings):
+        code = f"import os, stages.core.base.command; print(os.environ['OMP_NUM_THREADS']); {code}"
         command = ("env", "--unset=OMP_NUM_THREADS", *settings, sys.executable, "-c", code)
-        return execute(ROOT, *command).stdout
+        return execute(ROOT, *command).stdout.split()
 
-    code = "import stages.core.base.command, torch; print(torch.get_num_threads())"
-    assert printed(code) == "1\n"
-    code = "import os, stages.core.base.command; print(os.environ['OMP_NUM_THREADS'])"
-    assert printed(code, "OMP_NUM_THREADS=3") == "3\n"
+    assert threads("import torch; print(torch.get_num_threads())") == ["1", "1"]
+    assert threads("", "OMP_NUM_THREADS=3") == ["3"]
 
 
 def test_every_stage_module_is_in_the_graph():

@@ -37,7 +37,7 @@ LESS_THAN_ZERO = [-(10.0**power) for power in np.linspace(-300, 40, 400)]
 DOMAINS = {
     "exp": [0.0, -math.inf, -700, -700.1, -1e308, *LESS_THAN_ZERO],
     "log": [
-        *(10.0, 784.0, 5e-324, 1e308, *np.linspace(1, 1100, 400)),
+        *(10.0, 784.0, 5e-324, 1e308, *np.linspace(1, 1100, 400), *np.linspace(0.708, 1.414, 400)),
         *(1 + sign * 2.0**-n for n in range(1, 54) for sign in (1, -1)),
         *(math.sqrt(2) * 2.0**n * (1 + m * 2.0**-52) for n in range(-3, 4) for m in range(-2, 3)),
     ],

@@ -16,6 +16,7 @@ from stages.core.exact.layers import AvgPool2d, Conv2d, Dropout, Linear, MaxPool
 from stages.core.exact.random import Purpose, Words
 
 from common import contract
+from common.reference import in_float64
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -150,39 +151,6 @@ def cnn(words):
     return model.eval()
 
 
-class Flat(nn.Module):
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x):
-        return self.layer(x.flatten(1))
-
-
-def torch_s(layer):
-    """PyTorch's own layer in float64, with the same weights."""
-    match layer:
-        case nn.Sequential():
-            return nn.Sequential(*map(torch_s, layer))
-        case Linear():
-            found = nn.Linear(layer.in_features, layer.out_features)
-        case Conv2d():
-            sizes = layer.kernel_size, layer.stride, layer.padding
-            found = nn.Conv2d(layer.in_channels, layer.out_channels, *sizes)
-        case MaxPool2d():
-            found = nn.MaxPool2d(layer.window)
-        case AvgPool2d():
-            found = nn.AvgPool2d(layer.window)
-        case Tanh():
-            found = nn.Tanh()
-        case Dropout():
-            found = nn.Dropout(layer.p).eval()
-        case nn.ReLU():
-            found = nn.ReLU()
-    found.load_state_dict(layer.state_dict())
-    return (Flat(found) if isinstance(layer, Linear) else found).double()
-
-
 LAYERS = {
     "linear": (Linear(98, 30), (2, 7, 7)),
     "convolution": (Conv2d(2, 5, 3, padding=1), (2, 9, 8)),
@@ -201,18 +169,18 @@ def test_it_is_pytorch_s_layer_within_the_precision_of_float32(name):
     layer, shape = LAYERS[name]
     x = torch.randn(20, *shape, generator=torch.Generator().manual_seed(0))
     y, g, gradients = forward_and_back(layer, x)
-    expected, _, expected_gradients = forward_and_back(torch_s(layer), x.double(), g.double())
+    expected, _, expected_gradients = forward_and_back(in_float64(layer), x.double(), g.double())
     for found, value in zip((y, *gradients), (expected, *expected_gradients), strict=True):
         assert found.dtype == torch.float32
         assert (found - value).abs().max() <= 1e-5 * value.abs().max()
 
 
-def test_a_whole_model_s_loss_and_gradients_are_pytorch_s():
+def test_a_whole_model_s_loss_and_gradients_are_pyin_float64():
     model, shape = LAYERS["cnn"]
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(20, *shape, generator=generator)
     labels = torch.randint(0, 10, (20,), generator=generator)
-    theirs = torch_s(model)
+    theirs = in_float64(model)
     loss, expected = cross_entropy(model(x), labels), F.cross_entropy(theirs(x.double()), labels)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     gradients = torch.autograd.grad(loss, [*model.parameters()])
@@ -328,7 +296,7 @@ def test_zeros_tiny_and_huge_numbers_are_no_exception(name, size):
     layer, shape = LAYERS[name]
     x = numbers(0, 3, *shape, spread=0).sign() * EXTREME[size]
     y, g, gradients = forward_and_back(layer, x)
-    expected, _, expected_gradients = forward_and_back(torch_s(layer), x.double(), g.double())
+    expected, _, expected_gradients = forward_and_back(in_float64(layer), x.double(), g.double())
     for found, value in zip((y, *gradients), (expected, *expected_gradients), strict=True):
         assert found.isfinite().all()
         assert (found - value).abs().max() <= 1e-5 * value.abs().max() + 1e-44
