@@ -2,7 +2,7 @@
 
 `make processors` prints the table of the README: all stages but the downloads, at the parameters of
 params.yaml; on processors that QEMU emulates (Debian's package qemu-user), some fifty times slower,
-with fewer digits. It takes an hour or two; the tests do the same with few images.
+with fewer digits. It takes about an hour; the tests do the same with few images.
 """
 
 import json
@@ -42,7 +42,7 @@ def few_images(params: Params) -> None:
 
 
 def fewer_digits(params: Params) -> None:
-    """For an emulated processor, as many as take an hour."""
+    """As many as an emulated processor embeds in some minutes."""
     params["digits"] = {"train": 200, "val": 50, "test": 200}
 
 

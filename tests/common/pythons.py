@@ -52,11 +52,12 @@ class Unavailable(Exception):
     """This machine has not what is needed; the message says what that is."""
 
 
+NO_PACKAGES = "apt finds no python3.11 for arm64: Debian 12 has it"
 LACKS = {  # by what is in the message of a command that failed
-    r"resolving|[Cc]ould not connect|dns error|\(Connect\)|NewConnectionError": "no network",
-    "Unable to locate package python3.11": "no python3.11 for arm64: Debian 12 has it",
-    r"(No matching distribution|Could not find a version).*\+cpu": "pip finds no "
-    f"{FOR_CPUS[0]}: name PyTorch's index for CPUs in PIP_EXTRA_INDEX_URL",
+    r"resolving|[Cc]ould not connect|dns error|NewConnectionError": "no network",
+    r"Unable to locate package|404 +Not Found": NO_PACKAGES,  # Ubuntu has them on another server
+    r"No matching distribution found for torch.*\+cpu": f"pip finds no {FOR_CPUS[0]}: name "
+    "PyTorch's index for CPUs in PIP_EXTRA_INDEX_URL",
 }
 
 
