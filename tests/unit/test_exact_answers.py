@@ -286,6 +286,20 @@ def test_less_precise_modes_of_onednn_are_not_believed(monkeypatch, seen, name, 
     assert_not_believed(seen)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+@pytest.mark.parametrize("name", ["backends", "backends.mkldnn.matmul", "backends.mkldnn.conv"])
+def test_less_precise_operations_of_torch_are_not_believed(name, precision):
+    """In a process of its own: not all of these settings can be taken back."""
+    script = SCRIPT.replace(
+        'torch.set_float32_matmul_precision("medium")',
+        f'torch.{name}.fp32_precision = "{precision}"\n'
+        "from stages.core.exact.answers import is_float32_trusted\n"
+        "assert not is_float32_trusted()",
+    )
+    assert script != SCRIPT
+    subprocess.run((sys.executable, "-c", script), cwd=ROOT, check=True)
+
+
 def assert_not_believed(seen):
     model = seen(randomly(Conv2d(1, 8, 3, padding=1), 0), nn.ReLU(), Linear(8 * 784, 10))
     x = torch.rand(50, 1, 28, 28, generator=generator(1))

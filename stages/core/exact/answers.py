@@ -29,7 +29,13 @@ torch.backends.nnpack.set_flags(False)
 def is_float32_trusted() -> bool:
     """Whether torch multiplies float32 as float32, and not with fewer bits for speed."""
     modes = {os.environ.get(f"{prefix}_DEFAULT_FPMATH_MODE", "") for prefix in ("ONEDNN", "DNNL")}
-    return torch.get_float32_matmul_precision() == "highest" and modes <= {"", "STRICT"}
+    onednn = torch.backends.mkldnn
+    if hasattr(onednn, "conv"):  # from PyTorch 2.9; the older question fails where these are set
+        operations = onednn.matmul, onednn.conv  # type: ignore[attr-defined]
+        precisions = {operation.fp32_precision for operation in operations}
+    else:
+        precisions = {torch.get_float32_matmul_precision()}
+    return modes <= {"", "STRICT"} and precisions <= {"none", "ieee", "highest"}
 
 
 class Answers:
