@@ -286,8 +286,10 @@ def test_less_precise_modes_of_onednn_are_not_believed(monkeypatch, seen, name, 
     assert_not_believed(seen)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "tf32"])
-@pytest.mark.parametrize("name", ["backends", "backends.mkldnn.matmul", "backends.mkldnn.conv"])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("backends", "bf16"), ("backends.mkldnn.matmul", "tf32"), ("backends.mkldnn.conv", "bf16")],
+)
 def test_less_precise_operations_of_torch_are_not_believed(name, precision):
     """In a process of its own: not all of these settings can be taken back."""
     script = SCRIPT.replace(
