@@ -28,22 +28,28 @@ Params = dict[str, Any]
 Change = Callable[[Params], None]  # of the parameters
 
 
+def small_pictures(params: Params) -> None:
+    """An emulated processor is some fifty times slower than this one."""
+    params["embed"]["size"] = params["images"]["size"] = 63
+    params["photo"]["size"] = 127
+
+
 def few_images(params: Params) -> None:
-    """Some seconds on this processor: an emulated one is some fifty times slower."""
+    """Some seconds on this processor."""
+    small_pictures(params)
     params["digits"] = {"train": 32, "val": 8, "test": 8}
     for model in parameters.MODELS:
         parameters.of_model(params, model)["batch_size"] = 16
     params["data_efficiency"]["counts"] = [32]
     for kind in ("pixels", "features"):
         params["data_efficiency"][kind]["batch_size"] = 16
-    params["embed"]["size"] = 63
-    params["photo"]["size"] = 127
-    params["images"]["size"] = 63
 
 
-def fewer_digits(params: Params) -> None:
-    """As many as an emulated processor embeds in some minutes."""
+def fewer_images(params: Params) -> None:
+    """Some minutes on an emulated processor."""
+    small_pictures(params)
     params["digits"] = {"train": 200, "val": 50, "test": 200}
+    params["data_efficiency"]["counts"] = [100, 200]
 
 
 def all_images(params: Params) -> None:
@@ -78,10 +84,10 @@ PROCESSORS = (
         native(ONEDNN_DEFAULT_FPMATH_MODE="BF16", SETTINGS=LESS_PRECISE),
     ),
     Processor(f"this one, {pythons.FOR_CPUS[0]}", pythons.with_older_torch),
-    Processor("Intel Haswell, AVX2 (emulated)", emulated("Haswell"), fewer_digits),
-    Processor("AMD EPYC Milan, AVX2 (emulated)", emulated("EPYC-Milan"), fewer_digits),
-    Processor("Intel Nehalem, SSE4.2 (emulated)", emulated("Nehalem"), fewer_digits),
-    Processor(f"64-bit ARM (emulated), {pythons.ON_ARM[0]}", pythons.on_arm, fewer_digits),
+    Processor("Intel Haswell, AVX2 (emulated)", emulated("Haswell"), fewer_images),
+    Processor("AMD EPYC Milan, AVX2 (emulated)", emulated("EPYC-Milan"), fewer_images),
+    Processor("Intel Nehalem, SSE4.2 (emulated)", emulated("Nehalem"), fewer_images),
+    Processor(f"64-bit ARM (emulated), {pythons.ON_ARM[0]}", pythons.on_arm, fewer_images),
 )
 
 
@@ -140,13 +146,13 @@ def main() -> None:
         ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
     ):
         folder = Path(temporary)
-        few = pool.submit(run_here, ROOT, fewer_digits, folder / "few")
+        few = pool.submit(run_here, ROOT, fewer_images, folder / "few")
         made = [
             pool.submit(run_there, processor, ROOT, processor.change, folder / str(index))
             for index, processor in enumerate(PROCESSORS)
         ]
         try:
-            expected = {all_images: outputs(ROOT), fewer_digits: few.result()}
+            expected = {all_images: outputs(ROOT), fewer_images: few.result()}
             found = [future.result() for future in made]
         except Unavailable as error:
             sys.exit(f"error: {error}")
