@@ -12,7 +12,8 @@
 # make audit    check the dependencies for known vulnerabilities; needs a network
 # make faults   try every fault, and write what was lost to docs/failures.md
 # make fuzz     feed broken files to the readers, and write the outcome to docs/failures.md
-# make processors  run the stages on emulated processors, and count the bytes that differ
+# make processors  run the stages on emulated processors, ARM among them, and with other settings
+#               and versions of PyTorch; count the bytes that differ
 # make lock     pin all dependencies anew, with hashes
 
 VERSION = 3.11# of Python: the one that the locks are for

@@ -3,16 +3,18 @@
 from pathlib import Path
 
 from stages.core.base.command import run
-from stages.core.numerics.pinned import torch
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
+from torchvision.models import AlexNet
 
 from stages.core.alexnet.network import SMALLEST, alexnet, normalized
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import Params, read_params
-from stages.core.base.tensors import save_tensors
+from stages.core.base.progress import progress
+from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.data.photo import read_photo
 from stages.core.drawing.figure import ColourMap, save_figure
 from stages.core.drawing.grids import Grid, draw_grids, limits_around_zero
@@ -54,10 +56,11 @@ def main(weights: Path, photo: Path, out: Path) -> None:
         raise InputError(
             f"{photo} has {side} × {side} pixels; AlexNet needs {SMALLEST} × {SMALLEST} or more"
         )
-    model = alexnet(weights)
+    with torch.device("meta"):
+        network = AlexNet()  # as torchvision describes it
     x = normalized(pixels) if params.normalize else pixels
     outputs = []
-    for layer in model.features:
+    for layer in alexnet(weights).features:
         x = layer(x.clone())  # the ReLUs overwrite their input
         outputs.append(x)
     shapes = [
@@ -67,9 +70,9 @@ def main(weights: Path, photo: Path, out: Path) -> None:
             "x".join(map(str, output.shape)),
             sum(parameter.numel() for parameter in layer.parameters()),
         )
-        for index, (layer, output) in enumerate(zip(model.features, outputs, strict=True))
+        for index, (layer, output) in enumerate(zip(network.features, outputs, strict=True))
     ]
-    kernels = model.features[CONV1].weight.numpy()
+    kernels = load_tensors(weights)[f"features.{CONV1}.weight"]
     figures = {
         "filters": draw_filters(kernels),
         "conv1": draw_maps("After AlexNet's first convolution", outputs[CONV1], params.cmap),
@@ -80,12 +83,13 @@ def main(weights: Path, photo: Path, out: Path) -> None:
             "After AlexNet's second convolution, ReLU and pooling", outputs[CONV2_POOL], params.cmap
         ),
     }
-    with new_folder(out) as folder:
-        (folder / "architecture.txt").write_text(f"{model}\n", encoding="utf-8", newline="\n")
+    with new_folder(out) as folder, progress(len(figures), "figures") as done:
+        (folder / "architecture.txt").write_text(f"{network}\n", encoding="utf-8", newline="\n")
         save_tensors({"features": x.numpy()}, folder / "features.safetensors")
         write_csv(folder / "shapes.csv", ("layer", "kind", "output", "parameters"), shapes)
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png")
+            done.update(1)
 
 
 if __name__ == "__main__":

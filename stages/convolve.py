@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Annotated
 
 from stages.core.base.command import run
-from stages.core.numerics.pinned import torch
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from pydantic import Field
-from torch import nn
 from torch.nn import functional as F
 
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import PARAMS, Params, Seed, read_params
+from stages.core.base.progress import progress
 from stages.core.data.photo import read_photo
 from stages.core.drawing.figure import ColourMap, save_figure
 from stages.core.drawing.grids import GAP, GROUND, Grid, draw_grids, limits_around_zero
+from stages.core.exact.layers import Conv2d, block_means, initialize
+from stages.core.exact.random import Purpose, Words
 
 PHOTO = 180  # side of a whole channel of the photograph, at most; all in pixels
 WIDTH = 860  # of a row of feature maps, at most
@@ -93,7 +95,7 @@ def whole(
     step, zoom = -(-side // PHOTO), max(1, PHOTO // side)
 
     def small(pictures: torch.Tensor) -> torch.Tensor:
-        return F.avg_pool2d(pictures, step, ceil_mode=True)
+        return block_means(pictures, step)
 
     heading = f"The photograph: 3 channels of {side} × {side}"
     if step > 1:
@@ -158,18 +160,20 @@ def main(photo: Path, out: Path) -> None:
     params = read_params("convolve", ConvolveParams)
     pixels = read_photo(photo)
     side = pixels.shape[-1]
-    with new_folder(out) as folder:
+    for name, convolution in params.convolutions.items():
+        padded = side + 2 * convolution.padding
+        if padded - convolution.kernel_size < convolution.stride:
+            raise InputError(
+                f"{PARAMS}: convolve.convolutions.{name}: a kernel of {convolution.kernel_size} "
+                f"with stride {convolution.stride} on {padded} pixels leaves less than the 2 × 2 "
+                "that pooling needs"
+            )
+    total = len(params.convolutions)
+    with new_folder(out) as folder, progress(total, "convolutions") as done:
         rows = []
         for name, convolution in params.convolutions.items():
-            padded = side + 2 * convolution.padding
-            if padded - convolution.kernel_size < convolution.stride:
-                raise InputError(
-                    f"{PARAMS}: convolve.convolutions.{name}: a kernel of "
-                    f"{convolution.kernel_size} with stride {convolution.stride} on {padded} "
-                    "pixels leaves less than the 2 × 2 that pooling needs"
-                )
-            torch.manual_seed(params.seed)  # the same sizes get the same weights
-            layer = nn.Conv2d(**convolution.model_dump())
+            layer = Conv2d(**convolution.model_dump())
+            initialize(layer, Words(params.seed, Purpose.WEIGHTS))  # equal sizes, equal weights
             of_photo = convolution.in_channels == pixels.shape[1]
             x = pixels if of_photo else torch.zeros(1, convolution.in_channels, side, side)
             maps = layer(x)
@@ -179,6 +183,7 @@ def main(photo: Path, out: Path) -> None:
             if of_photo:
                 figure = draw(convolution, pixels, maps, pooled, params.cmap)
                 save_figure(figure, folder / f"{name}.png")
+            done.update(1)
         write_csv(folder / "shapes.csv", HEADER, rows)
 
 

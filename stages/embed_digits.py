@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from stages.core.base.command import run
-from stages.core.numerics.pinned import torch
 
 import numpy as np
 from pydantic import Field
-from torch.nn import functional as F
 from torchvision.models import AlexNet
 
 from stages.core.alexnet.network import SMALLEST, alexnet, features
@@ -18,6 +16,7 @@ from stages.core.base.params import Params, read_params
 from stages.core.base.progress import progress
 from stages.core.base.tensors import new_tensors, open_tensors
 from stages.core.data.digits import IMAGES, SPLITS
+from stages.core.exact.images import enlarged
 from stages.core.parallel.threads import in_threads
 
 BATCH = 32  # digits at a time through the network
@@ -30,8 +29,7 @@ class EmbedParams(Params):
 def embed(model: AlexNet, size: int, digits: np.ndarray) -> np.ndarray:
     """The features (float32, N × 256 · n · n) of digits N × 28 × 28 (uint8), which are enlarged to
     `size` × `size` and repeated for red, green and blue."""
-    grey = torch.from_numpy(digits).unsqueeze(1) / 255
-    large = F.interpolate(grey, size=(size, size), mode="bilinear", align_corners=False)
+    large = enlarged(digits, size)
     return features(model, large.expand(-1, 3, -1, -1)).flatten(1).numpy()
 
 

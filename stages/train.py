@@ -16,6 +16,7 @@ from stages.core.base.params import PARAMS, Count, Name, Params, read_params
 from stages.core.base.progress import progress
 from stages.core.base.tensors import save_tensors
 from stages.core.data.digits import NUM_LABELS, read_splits
+from stages.core.exact.functions import cross_entropy
 from stages.core.learning.curves import CurvePoint
 from stages.core.learning.layers import Layers, check_logits
 from stages.core.learning.models import build, num_parameters, weights
@@ -23,7 +24,6 @@ from stages.core.learning.predictions import Prediction
 from stages.core.learning.trained import TrainedModel, save_model
 from stages.core.learning.training import (
     TrainParams,
-    cross_entropy,
     diverges,
     logits,
     predictions,
@@ -93,7 +93,7 @@ def main(
 
     test = data["test"]
     test_logits = logits(model, test.inputs)
-    test_loss = cross_entropy(test_logits, test.labels)
+    test_loss = cross_entropy(test_logits, test.labels).item()
     if not math.isfinite(test_loss):
         raise diverges(f"{PARAMS}: {key}", f"the loss of the test images is {test_loss}")
     tested = predictions(test_logits, test.labels)

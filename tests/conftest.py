@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch  # noqa: F401  before any test imports torch
-
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
@@ -132,6 +130,17 @@ def failure() -> Callable[[str], str]:
         return message.removeprefix("error: ")
 
     return fail
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Has PyTorch compute in one thread. For small tensors, more of them only wait."""
+    import torch  # only where it is used, for it takes long
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

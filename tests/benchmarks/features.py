@@ -51,8 +51,8 @@ def stage(module: str, *arguments: str) -> None:
 
 def loop(side: int) -> None:
     """Print the images a second, side × side each, of a bare loop over batches that are in memory,
-    by the same numerics and in as many threads."""
-    from stages.core.numerics.pinned import torch
+    by the same layers and in as many threads."""
+    import torch
 
     from stages.core.alexnet.network import alexnet
     from stages.core.parallel.threads import in_threads

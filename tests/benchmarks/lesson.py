@@ -70,7 +70,7 @@ def get_accuracy(model, data, batch_size=64):
     return correct / total
 
 
-def train(model, optimizer, train_data, val_data, sampler=None, eval_batch=64):
+def train(model, optimizer, train_data, val_data, sampler=None):
     """Three epochs of batches of 64; a row of iteration, loss and both accuracies for each."""
     criterion = nn.CrossEntropyLoss()
     loader = DataLoader(
@@ -87,8 +87,8 @@ def train(model, optimizer, train_data, val_data, sampler=None, eval_batch=64):
                 (
                     len(curve) + 1,
                     loss.item(),
-                    get_accuracy(model, train_data, eval_batch),
-                    get_accuracy(model, val_data, eval_batch),
+                    get_accuracy(model, train_data),
+                    get_accuracy(model, val_data),
                 )
             )
     return curve

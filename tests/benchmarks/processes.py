@@ -7,9 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 

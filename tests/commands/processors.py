@@ -1,65 +1,129 @@
-"""Run the stages on emulated processors, and count the bytes in which their outputs differ.
+"""Run the stages on other processors and with other settings, and count the bytes that differ.
 
-`make processors` prints the table of the README: every stage but the downloads, at the parameters
-of params.yaml, on this processor with one core and with all, and on others that QEMU emulates
-(Debian's package qemu-user). It takes about half an hour; the tests do the same with fewer images.
+`make processors` prints the table of the README: all stages but the downloads, at the parameters of
+params.yaml; on processors that QEMU emulates (Debian's package qemu-user), some fifty times slower,
+with fewer digits. It takes about an hour; the tests do the same with few images.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from dvc.repo import Repo
 
+from common import parameters, pythons
 from common.graph import commands, downloads, made_here, outputs, outs
 from common.project import ROOT
+from common.pythons import Unavailable, emulated, native
+
+Params = dict[str, Any]
+Change = Callable[[Params], None]  # of the parameters
+
+
+def small_pictures(params: Params) -> None:
+    """An emulated processor is some fifty times slower than this one."""
+    params["embed"]["size"] = params["images"]["size"] = 63
+    params["photo"]["size"] = 127
+
+
+def few_images(params: Params) -> None:
+    """Some seconds on this processor."""
+    small_pictures(params)
+    params["digits"] = {"train": 32, "val": 8, "test": 8}
+    for model in parameters.MODELS:
+        parameters.of_model(params, model)["batch_size"] = 16
+    params["data_efficiency"]["counts"] = [32]
+    for kind in ("pixels", "features"):
+        params["data_efficiency"][kind]["batch_size"] = 16
+
+
+def fewer_images(params: Params) -> None:
+    """Some minutes on an emulated processor."""
+    small_pictures(params)
+    params["digits"] = {"train": 200, "val": 50, "test": 200}
+    params["data_efficiency"]["counts"] = [100, 200]
+
+
+def all_images(params: Params) -> None:
+    """params.yaml as it is."""
 
 
 class Processor(NamedTuple):
-    """What a stage's command is put behind, and the threads that its libraries are asked for."""
+    """A processor, or what else may differ: how its Python is made, and how many images it gets."""
 
     name: str
-    prefix: tuple[str, ...]
-    threads: int
+    python: pythons.Maker
+    change: Change = all_images
 
 
-CORES = len(os.sched_getaffinity(0))
-HERE = (
-    Processor("this one", ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))), 1),
-    Processor("this one", (), CORES),
+SSE = "SSE4_2"  # the oldest instruction set that MKL has
+LESS_PRECISE = "torch.set_float32_matmul_precision('medium')"
+
+PROCESSORS = (
+    Processor("this one, 1 thread", native(OMP_NUM_THREADS="1")),
+    Processor("this one, 7 threads", native(OMP_NUM_THREADS="7", MKL_NUM_THREADS="7")),
+    Processor(
+        "this one, its libraries held to SSE4.2",
+        native(
+            MKL_ENABLE_INSTRUCTIONS=SSE,
+            MKL_CBWR="COMPATIBLE",
+            ATEN_CPU_CAPABILITY="default",
+            ONEDNN_MAX_CPU_ISA="SSE41",
+        ),
+    ),
+    Processor(
+        "this one, float32 as bfloat16 where libraries can",
+        native(ONEDNN_DEFAULT_FPMATH_MODE="BF16", SETTINGS=LESS_PRECISE),
+    ),
+    Processor(f"this one, {pythons.FOR_CPUS[0]}", pythons.with_older_torch),
+    Processor("Intel Haswell, AVX2 (emulated)", emulated("Haswell"), fewer_images),
+    Processor("AMD EPYC Milan, AVX2 (emulated)", emulated("EPYC-Milan"), fewer_images),
+    Processor("Intel Nehalem, SSE4.2 (emulated)", emulated("Nehalem"), fewer_images),
+    Processor(f"64-bit ARM (emulated), {pythons.ON_ARM[0]}", pythons.on_arm, fewer_images),
 )
-EMULATED = tuple(
-    Processor(name, ("qemu-x86_64", "-cpu", cpu), CORES)
-    for name, cpu in (("Intel Haswell", "Haswell"), ("AMD EPYC Milan", "EPYC-Milan"))
-)
 
 
-def run(processor: Processor, project: Path, params: str, folder: Path) -> Path:
-    """Run every stage there, on that processor, with the `project`'s downloads."""
+def prepare(project: Path, change: Change, folder: Path) -> None:
+    """The sources, the `project`'s downloads and parameters of its own: what stages need."""
     shutil.copytree(ROOT / "stages", folder / "stages")
-    (folder / "params.yaml").write_text(params, encoding="utf-8")
+    params = parameters.read()
+    change(params)
+    parameters.write(params, folder)
     (folder / "data").mkdir()
     shutil.copy(ROOT / "data/grace_hopper.jpg", folder / "data")
     for source in outs(*downloads()):
         (folder / source).symlink_to(project / source)
-    threads = {f"{library}_NUM_THREADS": str(processor.threads) for library in ("OMP", "MKL")}
+
+
+def run_here(project: Path, change: Change, folder: Path) -> dict[str, bytes]:
+    """What the stages write as DVC runs them, one command each."""
+    prepare(project, change, folder)
     for name in made_here():
         _, *arguments = commands()[name]
-        command = [*processor.prefix, sys.executable, *arguments]
-        result = subprocess.run(
-            command, cwd=folder, env=os.environ | threads, capture_output=True, text=True
-        )
-        if result.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{result.stderr}")
-    return folder
+        subprocess.run((sys.executable, *arguments), cwd=folder, check=True, capture_output=True)
+    return outputs(folder)
+
+
+def run_there(
+    processor: Processor, project: Path, change: Change, folder: Path
+) -> dict[str, bytes]:
+    """What the stages write on that processor."""
+    python = processor.python(folder / "python")
+    prepare(project, change, folder / "project")
+    stages = [json.dumps(commands()[name][2:]) for name in made_here()]  # without python -m
+    command = [*python, str(ROOT / "tests/common/many_stages.py"), *stages]
+    result = subprocess.run(command, cwd=folder / "project", capture_output=True, text=True)
+    if result.returncode != 0:
+        raise RuntimeError(f"{processor.name} failed:\n{result.stderr}")
+    return outputs(folder / "project")
 
 
 def differing_bytes(ours: dict[str, bytes], theirs: dict[str, bytes]) -> dict[str, int]:
@@ -74,36 +138,36 @@ def differing_bytes(ours: dict[str, bytes], theirs: dict[str, bytes]) -> dict[st
     return counts
 
 
-def run_all(
-    processors: Sequence[Processor], project: Path, params: str, folder: Path
-) -> list[dict[str, bytes]]:
-    """What the stages write on each of the processors, as many side by side as there are cores."""
-    folders = [folder / str(index) for index in range(len(processors))]
-    with ThreadPoolExecutor(CORES) as pool:
-        made = pool.map(run, processors, repeat(project), repeat(params), folders)
-        return [outputs(place) for place in made]
-
-
 def main() -> None:
     if Repo(str(ROOT)).status():
         sys.exit("error: the outputs are not those of dvc.lock; run `dvc repro` first")
-    committed = outputs(ROOT)
-    processors = (*HERE, *EMULATED)
-    params = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory() as folder:
-        made = run_all(processors, ROOT, params, Path(folder))
-    print("| processor | threads asked for | stages | files | bytes that differ from dvc.lock |")
-    print("|---|---|---|---|---|")
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+    ):
+        folder = Path(temporary)
+        few = pool.submit(run_here, ROOT, fewer_images, folder / "few")
+        made = [
+            pool.submit(run_there, processor, ROOT, processor.change, folder / str(index))
+            for index, processor in enumerate(PROCESSORS)
+        ]
+        try:
+            expected = {all_images: outputs(ROOT), fewer_images: few.result()}
+            found = [future.result() for future in made]
+        except Unavailable as error:
+            sys.exit(f"error: {error}")
+    print("| processor | digits | files | bytes that differ |")
+    print("|---|---|---|---|")
     different = False
-    for processor, files in zip(processors, made, strict=True):
-        name = processor.name if processor in HERE else f"{processor.name} (emulated)"
-        counts = differing_bytes(committed, files)
+    for processor, files in zip(PROCESSORS, found, strict=True):
+        counts = differing_bytes(expected[processor.change], files)
         different |= bool(counts)
+        params = parameters.read()
+        processor.change(params)
+        digits = sum(params["digits"].values())
         details = "".join(f"; {file}: {count:,}" for file, count in counts.items())
-        print(
-            f"| {name} | {processor.threads} | {len(made_here())} | {len(files)} "
-            f"| {sum(counts.values()):,}{details} |"
-        )
+        total = sum(counts.values())
+        print(f"| {processor.name} | {digits:,} | {len(files)} | {total:,}{details} |")
     sys.exit(different)
 
 

@@ -161,10 +161,3 @@ def stopped_at(
                 process = psutil.Process(pid)
                 if process.status() == psutil.STATUS_STOPPED:
                     process.send_signal(signal.SIGKILL)
-
-
-def onednn_used(printed: str) -> set[tuple[str, str]]:
-    """What oneDNN computed, and by which implementation, out of what ONEDNN_VERBOSE=1 prints."""
-    lines = [line for line in printed.splitlines() if line.startswith("onednn_verbose")]
-    words = [line.split(",exec,cpu,")[1].split(",") for line in lines if ",exec,cpu," in line]
-    return {(kind, implementation) for kind, implementation, *_ in words if kind != "reorder"}

@@ -11,8 +11,6 @@ import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch  # noqa: F401  before any stage imports it
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings

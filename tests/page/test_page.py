@@ -8,10 +8,9 @@ import re
 from contextlib import chdir
 from unittest.mock import patch
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import pytest
+import torch
 import yaml
 from playwright.sync_api import expect
 
@@ -32,6 +31,7 @@ from common.pages import (
     serious_faults,
 )
 from common.processes import PATIENCE
+from common.reference import in_float64
 from common.stages import run_stage
 
 pytestmark = needs_chromium
@@ -90,10 +90,10 @@ def references(folder):
     for name in parameters.read(folder)["models"]:
         trained = load_model(folder / paths.weights(name))
         if trained.input_shape == PIXELS:
-            model = build(trained.layers, PIXELS, seed=1, where="").eval()
-            found[name] = model.double().requires_grad_(False)
+            model = build(trained.layers, PIXELS, seed=1, where="")
             tensors = {key: torch.from_numpy(weight) for key, weight in trained.weights.items()}
-            found[name].load_state_dict(tensors)
+            model.load_state_dict(tensors)
+            found[name] = in_float64(model).requires_grad_(False)
     return found
 
 
@@ -146,11 +146,7 @@ def maps_of(model, pixels):
     """What a model sees of digits, and what each of its layers gives."""
     maps = [as_input(pixels)]
     for layer in model:
-        if isinstance(layer, torch.nn.Conv2d):  # the project's own has no double precision
-            settings = layer.weight, layer.bias, layer.stride, layer.padding
-            maps.append(torch.nn.functional.conv2d(maps[-1], *settings))
-        else:
-            maps.append(layer(maps[-1]))
+        maps.append(layer(maps[-1]))
     return maps
 
 

@@ -13,7 +13,6 @@ from safetensors import safe_open
 from common import parameters, paths
 from common.graph import commands, downstream, files_below, outs, stages
 from common.parameters import MODELS, UNITS, change, change_units
-from common.processes import onednn_used
 from common.project import LOCK, ROOT, execute, ran
 
 # Runs a stage as `python -m` does, and prints every file that Python opened for it.
@@ -212,16 +211,3 @@ def test_the_run_cache_tells_all_parameters_apart():
     for name, stage in yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"].items():
         for values in stage.get("params", {}).values():
             assert not {"size", "nfiles"} & set(keys(values)), name
-
-
-@pytest.mark.slow
-def test_onednn_computes_by_the_kernel_that_needs_no_cache(project):
-    """The stages that may use it use it, and whatever it computes has one order of adding up."""
-    used = set()
-    change(project, "digits", train=128, val=32, test=33)
-    compute = ("train@cnn", "alexnet_maps", "embed_digits", "embed_images")
-    for name in ("split_digits", *compute, "train@mlp", "convolve"):
-        result = execute(project, *commands()[name], ONEDNN_VERBOSE="1")
-        assert result.returncode == 0, result.stderr
-        used |= {(name, *found) for found in onednn_used(result.stdout)}
-    assert used == {(name, "convolution", "jit:avx2") for name in compute}

@@ -2,10 +2,9 @@
 
 import json
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import pytest
+import torch
 import yaml
 from safetensors.numpy import load_file
 

@@ -21,7 +21,7 @@ def test_what_features_teach_is_what_was_measured(pipeline):
         f"{int(row['images']):,}"
         for row in (next(row for row in found if float(row["features"]) >= all_pixels), found[-1])
     )
-    assert f"{enough} digits seen as features teach as much as {most} seen as pixels" in README
+    assert f"{enough} digits seen as features teach more than {most} seen as pixels" in README
     page = " ".join((pipeline / "artifacts/report/index.html").read_text().split())
     assert f"With features, {enough} images are enough to do as well as {most} with pixels." in page
 

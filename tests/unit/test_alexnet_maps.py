@@ -1,9 +1,8 @@
 """How the maps and filters of AlexNet are drawn, and how its input is normalized."""
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import pytest
+import torch
 
 from stages import alexnet_maps
 from stages.core.alexnet.network import normalized

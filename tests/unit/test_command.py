@@ -46,7 +46,7 @@ def packages(stage):
         for out in stage.outs
     )
     uses = {
-        "torch": "stages/core/numerics" in deps,
+        "torch": "stages/core/exact" in deps,
         "torchvision": "stages/core/alexnet" in deps,
         "matplotlib": draws,
     }
@@ -146,12 +146,12 @@ def test_wrong_arguments_are_one_line_and_exit_status_1(example, arguments, prob
         ("bytearray(2**60)", "unlimited", "error: not enough memory"),
         ("import numpy; numpy.zeros(2**60, bool)", "unlimited", "error: not enough memory"),
         (
-            "from stages.core.numerics.pinned import torch; torch.zeros(2**58)",
+            "import torch; torch.zeros(2**58)",
             "unlimited",
             "error: not enough memory",
         ),
         (
-            "from stages.core.numerics.pinned import torch",
+            "import torch",
             "1000000",
             "error: not enough memory: `ulimit -v` allows 1000000 KiB",
         ),
@@ -246,11 +246,14 @@ def test_an_output_that_is_linked_to_a_cache_is_replaced(tmp_path):
     assert (path.read_bytes(), cached.read_bytes()) == (b"new", b"cached")
 
 
-def test_torch_before_the_settings_is_an_error():
-    code = "import sys; sys.modules['torch'] = sys; import stages.core.numerics.pinned"
-    result = execute(ROOT, sys.executable, "-c", code)
-    assert result.returncode == 1
-    assert "torch was imported before stages.core.numerics" in result.stderr
+def test_an_operation_takes_one_thread_unless_the_user_says_otherwise():
+    def threads(code, *settings):
+        code = f"import os, stages.core.base.command; print(os.environ['OMP_NUM_THREADS']); {code}"
+        command = ("env", "--unset=OMP_NUM_THREADS", *settings, sys.executable, "-c", code)
+        return execute(ROOT, *command).stdout.split()
+
+    assert threads("import torch; print(torch.get_num_threads())") == ["1", "1"]
+    assert threads("", "OMP_NUM_THREADS=3") == ["3"]
 
 
 def test_every_stage_module_is_in_the_graph():

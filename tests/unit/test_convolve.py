@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from stages import convolve
 from stages.core.drawing.figure import save_figure
+from stages.core.exact.layers import initialize
+from stages.core.exact.random import Purpose, Words
 
 from common.artifacts import rows_of
 from common.stages import run_stage
@@ -57,8 +58,8 @@ def test_maps_are_sums_of_products_and_pooling_their_maxima(folder, monkeypatch)
     monkeypatch.setattr(convolve, "draw", keep)
     write_params(padding=1, stride=2)
     run_stage("convolve")
-    torch.manual_seed(0)
     layer = torch.nn.Conv2d(3, 10, 3, stride=2, padding=1)
+    initialize(layer, Words(0, Purpose.WEIGHTS))
     kernel, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
     photo = np.asarray(Image.open("data/photo.png")).transpose(2, 0, 1) / 255
     padded = np.pad(photo, ((0, 0), (1, 1), (1, 1)))

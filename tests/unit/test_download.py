@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import pooch
 import pytest
+import torch
 import torchvision
 
 from stages import download_alexnet, download_mnist

@@ -150,7 +150,7 @@ def landing(tmp_path):
     for command in ("init -q", "add -A", "commit -qm start"):
         identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
         execute(project, "git", *identity, *command.split()).check_returncode()
-    for name in ("make", "qemu-x86_64", "chromium", "sshd"):
+    for name in ("make", "qemu-x86_64", "qemu-aarch64", "chromium", "sshd"):
         executable(tmp_path / "bin" / name, "#!/bin/sh\n")
 
     def land(dvc):

@@ -2,10 +2,9 @@
 
 import json
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import pytest
+import torch
 from pydantic import TypeAdapter
 from safetensors import safe_open
 

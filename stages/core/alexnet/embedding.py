@@ -7,17 +7,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from PIL import Image, ImageOps
 from torchvision.models import AlexNet
 
 from stages.core.alexnet.network import alexnet, features
 from stages.core.base.files import new_file
 from stages.core.data.images import UnreadableImage, open_with_size
+from stages.core.exact.integers import means_of_maps
 
 # What cannot be read counts as an image if its name ends like an image's, or if it begins like one.
 SUFFIX = re.compile(
@@ -168,7 +168,7 @@ def embed_images(
     rows, squares = zip(*images, strict=True)
     values = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous() / 255
     maps = features(network(weights, weights.stat().st_mtime_ns), values)
-    numbers = (maps.mean((2, 3)) if pool else maps.flatten(1)).numpy()
+    numbers = (means_of_maps(maps) if pool else maps.flatten(1)).numpy()
     return Batch(list(map(Embedded, rows, numbers)), skipped)
 
 

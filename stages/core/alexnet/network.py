@@ -3,12 +3,12 @@ convolutional neural networks", 2014, in torchvision's version)."""
 
 from pathlib import Path
 
-from stages.core.numerics.pinned import Conv2d, torch
-
+import torch
 from torch import nn
 from torchvision.models import AlexNet
 
 from stages.core.base.tensors import load_tensors
+from stages.core.exact.frozen import FrozenConv2d, FrozenMaxPool2d
 
 SMALLEST = 63  # side of an image, pixels; for less, the last pooling has no output
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue
@@ -22,9 +22,6 @@ def alexnet(features: Path) -> AlexNet:
     """
     with torch.device("meta"):
         model = AlexNet()
-    for layer in model.features:
-        if isinstance(layer, nn.Conv2d):
-            layer.__class__ = Conv2d  # the same layer, computed in a fixed order
     shapes = {
         f"features.{name}": ("float32", tensor.shape)
         for name, tensor in model.features.state_dict().items()
@@ -34,6 +31,12 @@ def alexnet(features: Path) -> AlexNet:
         for name, array in load_tensors(features, shapes).items()
     }
     model.features.load_state_dict(tensors, assign=True)
+    for name, layer in model.features.named_children():
+        match layer:
+            case nn.Conv2d():
+                model.features.set_submodule(name, FrozenConv2d(layer))
+            case nn.MaxPool2d(kernel_size=int(window), stride=int(stride)):
+                model.features.set_submodule(name, FrozenMaxPool2d(window, stride))
     return model.eval()
 
 

@@ -27,6 +27,8 @@ for name in [*os.environ]:
     if name.startswith(("MPLBACKEND", "NPY_", "NUMPY_", "PYTORCH_", "TORCH_")):
         del os.environ[name]
 os.environ["MATPLOTLIBRC"] = os.devnull
+# Stages have a thread of their own for each core; a library's would only compete with them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding may lack a letter, such as ×
     sys.stdout.reconfigure(errors="backslashreplace")

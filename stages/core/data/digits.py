@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.core.numerics.pinned import torch
+import torch
 
 from stages.core.base.errors import InputError
 from stages.core.base.tensors import load_tensors, open_tensors

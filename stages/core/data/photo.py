@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from stages.core.numerics.pinned import torch
-
 import numpy as np
+import torch
 
 from stages.core.base.errors import InputError
 from stages.core.data.images import UnreadableImage, open_rgb

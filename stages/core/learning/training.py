@@ -2,102 +2,46 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Annotated, Literal
 
-from stages.core.numerics.pinned import torch
-
+import torch
 from pydantic import Field
 from torch import nn
-from torch.nn import functional as F
-from torch.optim.adam import adam
-from torch.optim.sgd import sgd
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import Count, Params, Seed
 from stages.core.data.digits import Split
+from stages.core.exact.answers import BATCH, Answers
+from stages.core.exact.functions import cross_entropy, softmax
+from stages.core.exact.optimizers import SGD, Adam
+from stages.core.exact.random import Purpose, Words, shuffled
 from stages.core.learning.curves import CurvePoint
 from stages.core.learning.predictions import Prediction
 from stages.core.parallel.threads import in_threads
 
-EVAL_BATCH = 256  # images; far smaller or larger batches take longer
-
-Update = Callable[[Sequence[torch.Tensor]], None]  # updates the parameters, given their gradients
+OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 
-# These use torch's functional optimizers, because the classes of torch.optim import its compiler,
-# which takes more than a second. They are fused, because the other implementations compute Adam's
-# square roots with a vector math library that differs between processors.
-
-
-class Optimizer(Params):
+class OptimizerParams(Params):
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
 
 
-class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015), with torch's default betas and epsilon."""
-
+class AdamParams(OptimizerParams):
     kind: Literal["adam"]
 
-    def start(self, parameters: Sequence[torch.Tensor]) -> Update:
-        means, squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-        steps = [torch.zeros(()) for _ in parameters]
 
-        @torch.no_grad()
-        def update(gradients: Sequence[torch.Tensor]) -> None:
-            adam(
-                list(parameters),
-                list(gradients),
-                exp_avgs=means,
-                exp_avg_sqs=squares,
-                max_exp_avg_sqs=[],
-                state_steps=steps,
-                fused=True,
-                lr=self.learning_rate,
-                beta1=0.9,
-                beta2=0.999,
-                eps=1e-8,
-                weight_decay=self.weight_decay,
-                amsgrad=False,
-                maximize=False,
-            )
-
-        return update
-
-
-class SGD(Optimizer):
-    """Stochastic gradient descent with momentum (Sutskever et al., 2013, in PyTorch's form)."""
-
+class SGDParams(OptimizerParams):
     kind: Literal["sgd"]
     momentum: Annotated[float, Field(ge=0, lt=1)]
-
-    def start(self, parameters: Sequence[torch.Tensor]) -> Update:
-        velocities: list[torch.Tensor | None] = [None for _ in parameters]
-
-        @torch.no_grad()
-        def update(gradients: Sequence[torch.Tensor]) -> None:
-            sgd(
-                list(parameters),
-                list(gradients),
-                momentum_buffer_list=velocities,
-                fused=True,
-                lr=self.learning_rate,
-                momentum=self.momentum,
-                dampening=0,
-                weight_decay=self.weight_decay,
-                nesterov=False,
-                maximize=False,
-            )
-
-        return update
 
 
 class TrainParams(Params):
     """How a model is trained."""
 
-    optimizer: Annotated[Adam | SGD, Field(discriminator="kind")]
+    optimizer: Annotated[AdamParams | SGDParams, Field(discriminator="kind")]
     batch_size: Count
     epochs: Count
     seed: Seed
@@ -116,7 +60,7 @@ class TrainParams(Params):
 
 
 def train(
-    model: nn.Module,
+    model: nn.Sequential,
     params: TrainParams,
     train_split: Split,
     val_split: Split,
@@ -134,25 +78,31 @@ def train(
     Raises InputError if the loss, or at the end a weight, is infinite or not a number.
     `where`: the parameters' key, for the message.
     """
-    update = params.optimizer.start([*model.parameters()])
+    settings = params.optimizer.model_dump()
+    optimizer = OPTIMIZERS[settings.pop("kind")]([*model.parameters()], **settings)
     batches = shuffled_batches(
         len(train_split.labels),
         min(params.batch_size, len(train_split.labels)),
-        torch.Generator().manual_seed(params.seed),
+        Words(params.seed, Purpose.ORDER),
     )
 
-    def updated_models() -> Iterator[tuple[int, float, nn.Module]]:
+    def updated_models() -> Iterator[tuple[int, float, nn.Sequential]]:
         for iteration, batch in enumerate(islice(batches, num_iterations), start=1):
-            loss = train_step(model, update, train_split.inputs[batch], train_split.labels[batch])
+            loss = train_step(
+                model, optimizer, train_split.inputs[batch], train_split.labels[batch]
+            )
             if not math.isfinite(loss):
                 raise diverges(where, f"the loss is {loss} at iteration {iteration}")
             after_update(iteration)
             if iteration % eval_every == 0 or iteration == num_iterations:
                 yield iteration, loss, copy.deepcopy(model)
 
-    def measure(updated: tuple[int, float, nn.Module]) -> CurvePoint:
+    def measure(updated: tuple[int, float, nn.Sequential]) -> CurvePoint:
         iteration, loss, model = updated
-        return CurvePoint(iteration, loss, accuracy(model, train_split), accuracy(model, val_split))
+        answers = Answers(model.eval())
+        return CurvePoint(
+            iteration, loss, accuracy(answers, train_split), accuracy(answers, val_split)
+        )
 
     yield from in_threads(measure, updated_models())
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
@@ -164,23 +114,26 @@ def diverges(where: str, how: str) -> InputError:
     return InputError(f"{where} diverges: {how}; {advice}")
 
 
-def shuffled_batches(
-    num_inputs: int, batch_size: int, generator: torch.Generator
-) -> Iterator[torch.Tensor]:
+def shuffled_batches(num_inputs: int, batch_size: int, words: Words) -> Iterator[torch.Tensor]:
     """Batches of indices of the inputs, epoch after epoch without end. Each epoch shuffles anew and
     drops the last incomplete batch."""
     while True:
-        order = torch.randperm(num_inputs, generator=generator)
+        order = shuffled(words, num_inputs)
         yield from order[: num_inputs - num_inputs % batch_size].split(batch_size)
 
 
 def train_step(
-    model: nn.Module, update: Update, inputs: torch.Tensor, labels: torch.Tensor
+    model: nn.Module, optimizer: Adam | SGD, inputs: torch.Tensor, labels: torch.Tensor
 ) -> float:
     """Update the model on one batch; returns the mean cross-entropy (nats) before the update."""
-    loss = F.cross_entropy(model(inputs), labels)
-    update(torch.autograd.grad(loss, [*model.parameters()]))
+    loss = cross_entropy(model(inputs), labels)
+    optimizer.update(torch.autograd.grad(loss, [*model.parameters()]))
     return loss.item()
+
+
+def accuracy(answers: Answers, split: Split) -> float:
+    """The share of a split whose answer is the label."""
+    return (answers(split.inputs) == split.labels).sum().item() / len(split.labels)
 
 
 @torch.inference_mode()
@@ -190,22 +143,11 @@ def logits(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     Switches the model to evaluation mode, in which dropout does nothing.
     """
     model.eval()
-    return torch.cat([model(batch) for batch in inputs.split(EVAL_BATCH)])
-
-
-def accuracy(model: nn.Module, split: Split) -> float:
-    """The share of a split whose largest logit is that of the label."""
-    correct = (logits(model, split.inputs).argmax(1) == split.labels).sum().item()
-    return correct / len(split.labels)
-
-
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """The mean cross-entropy (nats) of N × labels logits, in float64."""
-    return F.cross_entropy(logits.double(), labels).item()
+    return torch.cat([model(batch) for batch in inputs.split(BATCH)])
 
 
 def predictions(logits: torch.Tensor, labels: torch.Tensor) -> list[Prediction]:
     """The answers to N inputs, by their logits, N × labels; probabilities to a millionth."""
-    columns = labels, logits.argmax(1), logits.double().softmax(1).amax(1)
+    columns = labels, logits.argmax(1), softmax(logits.numpy())[0].max(1)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [Prediction(actual, answer, round(share, 6)) for actual, answer, share in rows]
