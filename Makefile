@@ -2,7 +2,7 @@
 #               SCHEDULER=tcp://HOST:PORT, on a Dask cluster
 # make test     set up, and run the quick tests: five minutes
 # make test-all run the slow tests: other processors, all kinds of remotes, every fault, kills in
-#               every stage; some twenty minutes
+#               every stage; half an hour
 # make verify   reproduce the commit from its sources, and compare the outputs with dvc.lock
 # make check    rehash DVC's cache and all outputs; remove damaged files and leftover outputs
 # make bench    benchmark against the lesson as one script, side by side

@@ -106,17 +106,18 @@ def on_arm(folder: Path) -> Command:
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     settings = folder / "apt.conf"
-    settings.write_text(APT.format(folder=folder))
+    settings.write_text(APT.format(folder=folder), encoding="utf-8")
     apt = ("apt-get", "--config-file", settings, "--quiet")
     execute(*apt, "update")
     execute(*apt, "install", "--yes", "--download-only", *LIBRARIES)
     for package in (folder / "cache/archives").glob("*.deb"):
         execute("dpkg", "--extract", package, folder / "root")
 
-    locked = re.findall(r"^[\w.-]+==\S+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    locked = re.findall(r"^[\w.-]+==\S+", requirements, re.MULTILINE)
     others = [line for line in locked if not line.startswith(("torch==", "torchvision=="))]
-    (folder / "locked.txt").write_text("\n".join(others))
-    (folder / "replaced.txt").write_text("\n".join(ON_ARM))
+    (folder / "locked.txt").write_text("\n".join(others), encoding="utf-8")
+    (folder / "replaced.txt").write_text("\n".join(ON_ARM), encoding="utf-8")
     platform = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.11")
     execute(
         *(sys.executable, "-m", "uv", "pip", "install", "--quiet", *platform),
