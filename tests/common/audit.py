@@ -149,7 +149,7 @@ def audited() -> Iterator[Audit]:
     with (
         patch.object(Answers, "__init__", audit.without(Answers.__init__)),
         patch.object(Answers, "approximate", audit.without(Answers.approximate)),
-        patch.object(training, "in_threads", map),
+        patch.object(training, "in_threads", lambda function, items, busy: map(function, items)),
         audit,
     ):
         yield audit

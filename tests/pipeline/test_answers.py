@@ -14,7 +14,7 @@ from common import parameters, paths
 
 @pytest.mark.parametrize("name", parameters.MODELS)
 def test_less_than_a_hundredth_of_the_digits_is_computed_exactly_and_every_answer_is(
-    pipeline, name
+    pipeline, name, monkeypatch
 ):
     trained = load_model(pipeline / paths.weights(name))
     model = build(trained.layers, trained.input_shape, 0, name).eval()
@@ -22,9 +22,11 @@ def test_less_than_a_hundredth_of_the_digits_is_computed_exactly_and_every_answe
     of_digits = parameters.of_model(parameters.read(), name)["input"] == "digits"
     splits = read_splits(pipeline / (paths.DIGITS if of_digits else paths.EMBEDDED_DIGITS))
     answers, counts = Answers(model), []
+    exactly = answers.exact
+    monkeypatch.setattr(
+        answers, "exact", lambda x, index: counts.append(len(x)) or exactly(x, index)
+    )
     for inputs, _ in (splits[split] for split in SPLITS):
         exact = logits(model, inputs).argmax(1)
-        with model.register_forward_pre_hook(lambda _, args: counts.append(len(args[0]))):
-            found = answers(inputs)
-        assert torch.equal(found, exact)
+        assert torch.equal(answers(inputs)[:, 0], exact)
     assert sum(counts) < 0.01 * sum(len(split.labels) for split in splits.values())

@@ -69,15 +69,26 @@ def models(draw):
     return nn.Sequential(*layers).eval()
 
 
+def approximate(model, x):
+    """Its outputs in float32 (N × labels, or maps), and the bound on their distance from the exact
+    ones."""
+    found, error = Answers(model).approximate(x)
+    return (found[:, 0] if found.dim() == 3 else found), error
+
+
+def answer(model, x):
+    return Answers(model)(x)[:, 0]
+
+
 @tried
 @given(models(), st.sampled_from([1e-20, 1e-3, 1.0, 300.0]), st.integers(0, 2**32 - 1))
 def test_answers_are_exact_and_the_bound_holds(model, size, seed):
     x = torch.randn(40, 3, 9, 9, generator=generator(seed)) * size
     with torch.inference_mode():
         exact = model(x)
-        found, error = Answers(model).approximate(x)
+        found, error = approximate(model, x)
         assert (found.double() - exact).abs().max() <= error < math.inf
-        assert torch.equal(Answers(model)(x), exact.argmax(1))
+        assert torch.equal(answer(model, x), exact.argmax(1))
 
 
 @tried
@@ -93,22 +104,43 @@ def test_a_convolution_and_its_pooling_in_one_are_both(data):
     conv = randomly(Conv2d(channels, 4, kernel, stride=stride, padding=padding), 1)
     with torch.inference_mode():
         separate = F.max_pool2d(F.conv2d(x, conv.weight, conv.bias, stride, padding), 2)
-        pooled = answers.pooled_convolution(x, conv)
+        [stack] = Answers(nn.Sequential(conv)).layers
+        pooled = stack.pooled_maps(x)
         assert pooled.shape == separate.shape and torch.allclose(pooled, separate, atol=1e-5)
         layers = conv, MaxPool2d(2)
         exact = nn.Sequential(*layers)(x)
-        found, error = Answers(nn.Sequential(*layers)).approximate(x)
+        found, error = approximate(nn.Sequential(*layers), x)
         assert torch.equal(found, pooled) and (found.double() - exact).abs().max() <= error < 1e-3
         model = nn.Sequential(*layers, randomly(Linear(exact[0].numel(), 10), 2))
-        assert torch.equal(Answers(model)(x), model(x).argmax(1))
+        assert torch.equal(answer(model, x), model(x).argmax(1))
+
+
+def test_several_sets_of_weights_answer_as_each_alone():
+    """And as many as the first layer's width allows are taken at once."""
+    layers = randomly(Linear(784, 30), 0), nn.ReLU(), randomly(Linear(30, 10), 1, bias=0.1)
+    model = nn.Sequential(*layers).eval()
+    x = torch.rand(300, 1, 28, 28, generator=generator(2))
+    sets = []
+    for seed in range(4):
+        for layer in (layers[0], layers[2]):
+            randomly(layer, seed)
+        sets.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+    found = Answers(model, sets)(x)
+    for column, weights in zip(found.T, sets, strict=True):
+        model.load_state_dict(weights)
+        assert torch.equal(column, model(x).argmax(1))
+    assert len({tuple(column.tolist()) for column in found.T}) == 4
+    assert answers.most_at_once(model) == answers.COLUMNS // 30 > 1
+    assert answers.most_at_once(nn.Sequential(Linear(784, 1000))) == 1
+    assert answers.most_at_once(nn.Sequential(MaxPool2d(2), Conv2d(1, 4, 3), Linear(9, 10))) == 1
 
 
 @pytest.mark.parametrize("count", [1, answers.BATCH, answers.BATCH + 1, 3 * answers.BATCH - 1])
-def test_any_number_of_examples_is_answered_in_order(seen, count):
-    model = seen(randomly(Linear(20, 10), 0))
+def test_any_number_of_examples_is_answered_in_order(exactly, count):
+    model = nn.Sequential(randomly(Linear(20, 10), 0))
     x = torch.randn(count, 20, generator=generator(1))
-    found = Answers(model)(x)
-    assert sum(seen.counts) < 0.1 * count
+    found = answer(model, x)
+    assert sum(exactly) < 0.1 * count
     assert torch.equal(found, model(x).argmax(1))
 
 
@@ -124,7 +156,7 @@ def test_no_batch_is_believed_by_another_s_bound(bad, strange):
     x = torch.randn(2 * answers.BATCH, 100, generator=generator(1)) * 1e-6
     x[strange : strange + answers.BATCH] *= 1e9
     x[strange, 0] = bad
-    assert torch.equal(Answers(nn.Sequential(layer))(x), layer(x).argmax(1))
+    assert torch.equal(answer(nn.Sequential(layer), x), layer(x).argmax(1))
 
 
 @pytest.mark.parametrize("bias", [1e-3, 1.0, 1e5])
@@ -138,9 +170,9 @@ def test_the_bound_holds_for_sums_of_many_terms(count, bias):
         added_first = layer.bias.expand(64, -1)
         for column in range(count):
             added_first = added_first + x[:, column, None] * layer.weight[:, column]
-        found, error = Answers(nn.Sequential(layer)).approximate(x)
-        for approximate in (found, added_first):
-            assert (approximate.double() - exact).abs().max() <= error
+        found, error = approximate(nn.Sequential(layer), x)
+        for sums in (found, added_first):
+            assert (sums.double() - exact).abs().max() <= error
     assert error <= 2e-7 * (count + 3) * (math.sqrt(count) * 2 + 5 * bias)  # and is no vast one
 
 
@@ -155,7 +187,7 @@ def test_the_bound_knows_what_the_integers_leave_out(after):
     x = torch.ones(1, 784)
     x[0, 0] = 0
     model = nn.Sequential(first, last)
-    found, error = Answers(model).approximate(x)
+    found, error = approximate(model, x)
     exact = model(x)
     assert (exact == 0).all() and (found > 0).all() and found.max() <= error
 
@@ -164,34 +196,34 @@ def test_the_bound_allows_for_a_tanh_that_is_4_units_off(monkeypatch):
     tanh, model = torch.tanh, nn.Sequential(Tanh())
     monkeypatch.setattr(torch, "tanh", lambda x: tanh(x) * (1 + 4 * 2.0**-23))
     x = torch.linspace(-9, 9, 1000).view(1, -1)
-    found, error = Answers(model).approximate(x)
+    found, error = approximate(model, x)
     assert (found - model(x)).abs().max() <= error
 
 
 @pytest.fixture
-def seen(monkeypatch):
-    """The number of examples that were computed exactly, call by call."""
+def exactly(monkeypatch):
+    """The numbers of examples that were computed exactly, call by call."""
     counts = []
+    compute = Answers.exact
 
-    def model(*layers):
-        found = nn.Sequential(*layers).eval()
-        found.register_forward_pre_hook(lambda _, args: counts.append(len(args[0])))
-        return found
+    def exact(self, x, index):
+        counts.append(len(x))
+        return compute(self, x, index)
 
-    model.counts = counts
-    return model
+    monkeypatch.setattr(Answers, "exact", exact)
+    return counts
 
 
-def test_digits_that_are_sure_are_not_computed_exactly(seen):
-    model = seen(randomly(Linear(784, 10), 0))
+def test_digits_that_are_sure_are_not_computed_exactly(exactly):
+    model = nn.Sequential(randomly(Linear(784, 10), 0))
     x = torch.rand(1000, 784, generator=generator(1))
-    found = Answers(model)(x)
-    assert sum(seen.counts) < 10
+    found = answer(model, x)
+    assert sum(exactly) < 10
     assert torch.equal(found, model(x).argmax(1))
 
 
 @pytest.mark.parametrize("change", [0.0, 2.0**-24, -(2.0**-24), 1e-4])
-def test_near_ties_are_computed_exactly(seen, change):
+def test_near_ties_are_computed_exactly(exactly, change):
     """Two outputs with the same weights, or all but the same; the first of equal ones counts."""
     layer = randomly(Linear(100, 10), 0)
     with torch.no_grad():
@@ -199,15 +231,15 @@ def test_near_ties_are_computed_exactly(seen, change):
         layer.weight[7] = layer.weight[3]
         layer.weight[7, 5] *= 1 + change
         layer.bias[:] = 0
-    model = seen(randomly(Linear(100, 100), 1), nn.ReLU(), layer)
+    model = nn.Sequential(randomly(Linear(100, 100), 1), nn.ReLU(), layer)
     x = torch.rand(500, 100, generator=generator(1))
     exact = model(x).argmax(1)
-    seen.counts.clear()
-    assert torch.equal(Answers(model)(x), exact)
+    exactly.clear()
+    assert torch.equal(answer(model, x), exact)
     tied = (exact == 3) | (exact == 7)
     assert tied.sum() > 50
     if abs(change) < 1e-4:
-        assert sum(seen.counts) >= tied.sum()
+        assert sum(exactly) >= tied.sum()
     if change == 0:
         assert not (exact == 7).any()
 
@@ -233,7 +265,7 @@ def test_answers_are_exact_at_the_ends_of_float32(weight, x, hidden):
     last.load_state_dict({"weight": torch.eye(2), "bias": torch.zeros(2)})
     model = nn.Sequential(first, hidden, last) if hidden else nn.Sequential(first)
     batch = torch.tensor([x, [1.0, 2, 3, 4]])
-    assert torch.equal(Answers(model)(batch), model(batch).argmax(1))
+    assert torch.equal(answer(model, batch), model(batch).argmax(1))
 
 
 def test_an_average_whose_sum_overflows_is_not_believed():
@@ -241,10 +273,10 @@ def test_an_average_whose_sum_overflows_is_not_believed():
     last = Linear(1, 2)
     last.load_state_dict({"weight": torch.tensor([[1], [0.5]]), "bias": torch.tensor([0, 1e37])})
     model = nn.Sequential(AvgPool2d(2), nn.ReLU(), last)
-    assert model(x).argmax(1) == Answers(model)(x) == 0
+    assert model(x).argmax(1) == answer(model, x) == 0
 
 
-def test_every_kind_of_layer_has_a_bound(seen):
+def test_every_kind_of_layer_has_a_bound(exactly):
     """Rather than to be computed exactly, as a layer that is not known."""
 
     class Layer:
@@ -255,12 +287,12 @@ def test_every_kind_of_layer_has_a_bound(seen):
         module = build_layer(layer, (3, 4, 4), WORDS)
         x = torch.randn(20, 3, 4, 4, generator=generator(0))
         exact = nn.Sequential(module).eval()
-        approximate, error = Answers(exact).approximate(x)
+        found, error = approximate(exact, x)
         assert error < 1e-3, kind
-        assert (approximate - exact(x)).abs().max() <= error
-    model = seen(nn.Sigmoid(), randomly(Linear(48, 10), 0))
-    Answers(model)(x)
-    assert seen.counts == [20]
+        assert (found - exact(x)).abs().max() <= error
+    model = nn.Sequential(nn.Sigmoid(), randomly(Linear(48, 10), 0))
+    answer(model, x)
+    assert exactly == [20]
 
 
 @pytest.fixture
@@ -270,20 +302,22 @@ def precision():
 
 
 @pytest.mark.parametrize("value", ["high", "medium"])
-def test_less_precise_products_are_not_believed(precision, seen, value):
+def test_less_precise_products_are_not_believed(precision, exactly, value):
     precision(value)
-    assert_not_believed(seen)
+    assert_not_believed(exactly)
     precision("highest")
-    seen.counts.clear()
-    Answers(seen(randomly(Linear(784, 10), 0)))(torch.rand(50, 784, generator=generator(1)))
-    assert sum(seen.counts) < 50
+    exactly.clear()
+    Answers(nn.Sequential(randomly(Linear(784, 10), 0)))(
+        torch.rand(50, 784, generator=generator(1))
+    )
+    assert sum(exactly) < 50
 
 
 @pytest.mark.parametrize("name", ["ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"])
 @pytest.mark.parametrize("value", ["BF16", "F16", "TF32", "ANY"])
-def test_less_precise_modes_of_onednn_are_not_believed(monkeypatch, seen, name, value):
+def test_less_precise_modes_of_onednn_are_not_believed(monkeypatch, exactly, name, value):
     monkeypatch.setenv(name, value)
-    assert_not_believed(seen)
+    assert_not_believed(exactly)
 
 
 @pytest.mark.parametrize(
@@ -302,11 +336,11 @@ def test_less_precise_operations_of_torch_are_not_believed(name, precision):
     subprocess.run((sys.executable, "-c", script), cwd=ROOT, check=True)
 
 
-def assert_not_believed(seen):
-    model = seen(randomly(Conv2d(1, 8, 3, padding=1), 0), nn.ReLU(), Linear(8 * 784, 10))
+def assert_not_believed(exactly):
+    model = nn.Sequential(randomly(Conv2d(1, 8, 3, padding=1), 0), nn.ReLU(), Linear(8 * 784, 10))
     x = torch.rand(50, 1, 28, 28, generator=generator(1))
-    found = Answers(model)(x)
-    assert sum(seen.counts) == 50
+    found = answer(model, x)
+    assert sum(exactly) == 50
     assert torch.equal(found, model(x).argmax(1))
 
 
@@ -321,7 +355,7 @@ torch.manual_seed(0)
 model = nn.Sequential(Conv2d(1, 16, 5, padding=2), nn.ReLU(), Linear(16 * 784, 10))
 x = torch.rand(256, 1, 28, 28)
 with torch.inference_mode():
-    assert torch.equal(Answers(model)(x), model(x).argmax(1))
+    assert torch.equal(Answers(model)(x)[:, 0], model(x).argmax(1))
 """
 
 

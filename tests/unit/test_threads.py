@@ -27,8 +27,11 @@ def test_only_cores_that_the_process_may_use_count(monkeypatch, tmp_path, pinned
     assert threads.num_cores() == expected
 
 
-@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (3, 3), (200, threads.MOST)])
-def test_there_is_a_thread_for_each_but_no_more_than_a_limit(monkeypatch, cores, expected):
+@pytest.mark.parametrize(
+    ("cores", "busy", "expected"),
+    [(1, 0, 1), (3, 0, 3), (200, 0, threads.MOST), (1, 1, 1), (2, 1, 1), (3, 1, 2)],
+)
+def test_there_is_a_thread_for_each_but_no_more_than_a_limit(monkeypatch, cores, busy, expected):
     """Each waits for all others, so fewer would time out, and more would leave some waiting."""
     monkeypatch.setattr(threads, "num_cores", lambda: cores)
     meeting = threading.Barrier(expected)
@@ -37,5 +40,5 @@ def test_there_is_a_thread_for_each_but_no_more_than_a_limit(monkeypatch, cores,
         meeting.wait(timeout=600)
         return threading.current_thread().name
 
-    names = list(threads.in_threads(meet, range(10 * expected)))
+    names = list(threads.in_threads(meet, range(10 * expected), busy=busy))
     assert len(set(names)) == expected

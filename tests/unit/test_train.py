@@ -29,7 +29,9 @@ def test_accuracy_counts_every_image_once():
     labels = torch.arange(10).repeat(30)
     logits = nn.functional.one_hot(labels, 10).float()
     logits[:33] = logits[:33].roll(1, dims=1)  # 33 of 300 are wrong
-    assert accuracy(Answers(nn.Sequential(nn.ReLU())), Split(logits, labels)) == 267 / 300
+    layer = Linear(10, 10)
+    layer.load_state_dict({"weight": torch.eye(10), "bias": torch.zeros(10)})
+    assert accuracy(Answers(nn.Sequential(layer)), Split(logits, labels)) == [267 / 300]
 
 
 OPTIMIZERS = {

@@ -183,16 +183,27 @@ class Linear(nn.Linear):
     """A linear layer: N × inputs to N × outputs. Flattens feature maps first."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _Linear.apply(x.flatten(1), self.weight, self.bias)
+        return self.with_weights(x, self.weight, self.bias)
+
+    def with_weights(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        return _Linear.apply(x.flatten(1), weight, bias)
 
 
 class Conv2d(nn.Conv2d):
     """A convolution with square kernels and biases: N × channels × height × width."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert self.bias is not None
+        return self.with_weights(x, self.weight, self.bias)
+
+    def with_weights(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
         assert isinstance(self.padding, tuple)  # torch also accepts names, such as "same"
         (stride, _), (padding, _) = self.stride, self.padding
-        return _Conv2d.apply(x, self.weight, self.bias, stride, padding)
+        return _Conv2d.apply(x, weight, bias, stride, padding)
 
 
 class MaxPool2d(nn.Module):

@@ -2,9 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import torch
 from pydantic import Field
@@ -13,7 +13,7 @@ from torch import nn
 from stages.core.base.errors import InputError
 from stages.core.base.params import Count, Params, Seed
 from stages.core.data.digits import Split
-from stages.core.exact.answers import BATCH, Answers
+from stages.core.exact.answers import BATCH, Answers, Weights, most_at_once
 from stages.core.exact.functions import cross_entropy, softmax
 from stages.core.exact.optimizers import SGD, Adam
 from stages.core.exact.random import Purpose, Words, shuffled
@@ -21,6 +21,7 @@ from stages.core.learning.curves import CurvePoint
 from stages.core.learning.predictions import Prediction
 from stages.core.parallel.threads import in_threads
 
+Item = TypeVar("Item")
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 
@@ -73,7 +74,7 @@ def train(
     """Train the model; yields a point after every `eval_every` updates and after the last.
 
     If there are fewer images than `batch_size`, a batch is all of them. Most of the time goes into
-    measuring, so other threads measure copies of the model while it keeps learning. `after_update`
+    measuring, so other threads measure copies of the weights while the model learns. `after_update`
     is called after every update, with the number of the iteration.
     Raises InputError if the loss, or at the end a weight, is infinite or not a number.
     `where`: the parameters' key, for the message.
@@ -86,7 +87,7 @@ def train(
         Words(params.seed, Purpose.ORDER),
     )
 
-    def updated_models() -> Iterator[tuple[int, float, nn.Sequential]]:
+    def updates() -> Iterator[Update]:
         for iteration, batch in enumerate(islice(batches, num_iterations), start=1):
             loss = train_step(
                 model, optimizer, train_split.inputs[batch], train_split.labels[batch]
@@ -95,18 +96,38 @@ def train(
                 raise diverges(where, f"the loss is {loss} at iteration {iteration}")
             after_update(iteration)
             if iteration % eval_every == 0 or iteration == num_iterations:
-                yield iteration, loss, copy.deepcopy(model)
+                weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+                yield Update(iteration, loss, weights)
 
-    def measure(updated: tuple[int, float, nn.Sequential]) -> CurvePoint:
-        iteration, loss, model = updated
-        answers = Answers(model.eval())
-        return CurvePoint(
-            iteration, loss, accuracy(answers, train_split), accuracy(answers, val_split)
-        )
+    in_evaluation = copy.deepcopy(model).eval()  # with other weights
 
-    yield from in_threads(measure, updated_models())
+    def measure(several: Sequence[Update]) -> list[CurvePoint]:
+        answers = Answers(in_evaluation, [update.weights for update in several])
+        accuracies = (accuracy(answers, split) for split in (train_split, val_split))
+        return [
+            CurvePoint(update.iteration, update.loss, *shares)
+            for update, *shares in zip(several, *accuracies, strict=True)
+        ]
+
+    for points in in_threads(measure, batched(updates(), most_at_once(model)), busy=1):
+        yield from points
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise diverges(where, "the weights are not finite at the end")
+
+
+class Update(NamedTuple):
+    """An update of a model: the loss of its batch, and the weights after it."""
+
+    iteration: int
+    loss: float
+    weights: Weights
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """`size` items at a time; at the end, what is left."""
+    items = iter(items)
+    while several := [*islice(items, size)]:
+        yield several
 
 
 def diverges(where: str, how: str) -> InputError:
@@ -131,9 +152,10 @@ def train_step(
     return loss.item()
 
 
-def accuracy(answers: Answers, split: Split) -> float:
-    """The share of a split whose answer is the label."""
-    return (answers(split.inputs) == split.labels).sum().item() / len(split.labels)
+def accuracy(answers: Answers, split: Split) -> list[float]:
+    """The share of a split whose answer is the label, with each set of weights."""
+    right = answers(split.inputs) == split.labels[:, None]
+    return [count / len(split.labels) for count in right.sum(0).tolist()]
 
 
 @torch.inference_mode()

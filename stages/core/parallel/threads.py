@@ -44,9 +44,14 @@ def in_order(
             future.cancel()
 
 
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], *, busy: int = 0
+) -> Iterator[Result]:
     """`in_order`, with one thread per core that this process may use, at most `MOST`. Each result
-    is computed by a single thread, so the number of threads changes no byte."""
-    num_threads = min(num_cores(), MOST)
+    is computed by a single thread, so the number of threads changes no byte.
+
+    `busy`: cores that are busy otherwise, such as with making the items.
+    """
+    num_threads = max(1, min(num_cores(), MOST) - busy)
     with ThreadPoolExecutor(num_threads) as threads:
         yield from in_order(function, items, threads, ahead=num_threads)
