@@ -11,6 +11,7 @@ from stages.core.base.tensors import load_tensors
 from stages.core.exact.frozen import FrozenConv2d, FrozenMaxPool2d
 
 SMALLEST = 63  # side of an image, pixels; for less, the last pooling has no output
+PIXELS = 2**18  # of images at a time through the network: more do not fit into a cache
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue
 
 
@@ -49,4 +50,5 @@ def normalized(images: torch.Tensor) -> torch.Tensor:
 @torch.inference_mode()
 def features(model: AlexNet, images: torch.Tensor) -> torch.Tensor:
     """The feature maps N × 256 × height × width of images N × 3 × height × width in [0, 1]."""
-    return model.features(normalized(images))
+    batches = images.split(max(1, PIXELS // images[0, 0].numel()))
+    return torch.cat([model.features(normalized(batch)) for batch in batches])
