@@ -22,7 +22,7 @@ import torchvision
 from stages import download_alexnet, download_mnist
 from stages.core.base.tensors import load_tensors
 from stages.core.fetch import download
-from stages.core.fetch.download import redacted
+from stages.core.base.addresses import redacted, shown
 from stages.core.fetch.index import from_index
 from stages.core.fetch.unpickle import ArrayUnpickler
 
