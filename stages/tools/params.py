@@ -35,14 +35,18 @@ def check_params(*, there: bool = False) -> None:
     """Check what dvc.yaml takes from params.yaml.
 
     Raises InputError unless the sections that it goes through have entries, with names that the
-    shell takes as they are, and the parameters that it has as dependencies are paths, of something
-    that is `there`, or that a stage makes.
+    shell takes as they are, and the parameters that it has as dependencies are paths. Before a run,
+    they must be of something that is `there`, or that a stage makes, and dvc.yaml must have every
+    section.
     """
     try:
         graph = GRAPH.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return  # DVC will say so
     values, section = read_all(), ""
+    for name in values if there and isinstance(values, dict) else ():
+        if not re.search(rf"\b{re.escape(str(name))}\b", graph):
+            raise InputError(f"{PARAMS}: {name} is not in {GRAPH}; is it misspelt?")
     for line in graph.splitlines():
         if named := re.fullmatch(r" *foreach: \$\{([\w.]+)\}", line):
             section = named[1]
@@ -99,16 +103,13 @@ def check_part(name: str, value: str, before: str, after: str, graph: str) -> No
 
 
 def check_sections() -> None:
-    """Check that params.yaml has what the stages read, in range, and nothing else.
+    """Check that the sections of params.yaml have what the stages read, in range, and nothing else.
 
     Raises InputError that names each wrong key of a section. One that is as in dvc.lock is right:
     its stage has read it.
     """
     values, recorded = read_all(), in_lock()
     graph = GRAPH.read_text(encoding="utf-8", errors="replace")
-    for name in values if isinstance(values, dict) else ():
-        if not re.search(rf"\b{re.escape(str(name))}\b", graph):
-            raise InputError(f"{PARAMS}: {name} is not in {GRAPH}; is it misspelt?")
     for section, kind in KINDS.items():
         if kind.partition(":")[0] not in graph:
             continue  # somebody has removed the stage

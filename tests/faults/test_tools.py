@@ -119,6 +119,54 @@ def test_a_shallow_clone_is_said_to_be_one(tmp_path):
     )
 
 
+@pytest.mark.fault("a standard output that is full or closed")
+@pytest.mark.parametrize("tool", ["check", "compare", "repro", "repro side by side"])
+def test_what_cannot_be_printed_is_one_line(project, tool):
+    full = ("sh", "-c", '"$@" > /dev/full', "sh", *TOOLS[tool])
+    for buffered in ("", "1"):
+        result = execute(project, *full, PYTHONUNBUFFERED=buffered)
+        *of_dvc, line = result.stderr.splitlines()
+        assert (result.returncode, line) == (
+            1,
+            "error: standard output: No space left on device",
+        )
+        assert len(of_dvc) == (tool == "repro") and "Traceback" not in result.stderr
+    closed = ("sh", "-c", '"$@" >&-', "sh", *TOOLS[tool])
+    result = execute(project, *closed)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.fault("a tool that is started in another folder")
+def test_a_tool_says_in_which_folder_it_works(tmp_path):
+    project = copy_project(tmp_path / "the project")
+    expected = f"error: run this in the project's folder: cd '{project}'\n"
+    for tool, command in TOOLS.items():
+        result = execute(project / "docs", *command, PYTHONPATH=str(project))
+        assert (result.returncode, result.stdout, result.stderr) == (1, "", expected), tool
+
+
+@pytest.mark.fault("a revision that is no commit")
+@pytest.mark.parametrize("what", ["HEAD:README.md", "HEAD^{tree}", "HEAD:stages"])
+def test_a_revision_that_is_no_commit_is_said_to_be_none(tmp_path, what):
+    project = copy_project(tmp_path / "project")
+    result = execute(project, *COMPARE, PAGE, what, "HEAD")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"error: {what} is a file or a folder in a commit; name the commit alone\n"
+    )
+
+
+@pytest.mark.fault("an address of a cluster that is none")
+@pytest.mark.parametrize("address", ["nonsense", "", "tcp://", "tcp://host", "tcp://host:port"])
+def test_an_address_that_is_none_is_said_at_once(address):
+    """Though there is nothing to do."""
+    result = execute(ROOT, *REPRO, "--scheduler", address)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"error: --scheduler is {address!r}; it should be as in tcp://HOST:PORT\n"
+    )
+
+
 # What brings about each of DVC's messages on the page.
 PHOTO = "dvc repro prepare_photo"
 

@@ -1,5 +1,6 @@
 """The stages as commands, and their writing of files."""
 
+import re
 import shutil
 import sys
 from collections import defaultdict
@@ -121,6 +122,28 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     )
     result = execute(ROOT, sys.executable, "-c", code)
     assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.fault("a standard output that is full or closed")
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("act", "line"),
+    [
+        ("say('a')", "error: standard output: No space left on device"),
+        ("print('a')", "error: .*No space left on device"),
+        ("say('a'); sys.exit(3)", "error: standard output: No space left on device"),
+        ("raise InputError('bad')", "error: bad"),
+        ("raise OSError(28, 'No space left on device', 'x')", "error: x: No space left on device"),
+    ],
+)
+def test_a_standard_output_that_is_full_is_one_line(act, line, buffered):
+    code = (
+        "import sys, stages.core.base.command; from stages.core.base.errors import *\n"
+        f"with explained(): {act}"
+    )
+    command = ("sh", "-c", 'exec "$@" > /dev/full', "sh", sys.executable, "-c", code)
+    result = execute(ROOT, *command, PYTHONUNBUFFERED=buffered)
+    assert result.returncode == 1 and re.fullmatch(f"{line}\n", result.stderr), result.stderr
 
 
 @pytest.mark.parametrize(
