@@ -37,7 +37,7 @@ def test_check_leaves_alone_what_a_running_stage_writes(pipeline, tmp_path):
         assert line.startswith("error: wait until DVC has finished: ")
         assert sorted((project / "artifacts").rglob("*")) == before
         stage.resume()
-        assert process.wait() == 0, (project / "log").read_text()
+        assert process.wait() == 0, (project / "log").read_text(encoding="utf-8")
     assert_made(project, pipeline, "convolve")
     folder = "artifacts/convolution"
     names = [{path.name for path in (root / folder).iterdir()} for root in (project, pipeline)]
@@ -49,13 +49,13 @@ def test_check_leaves_alone_what_is_written_into_the_cache(tmp_path):
     project = copy_project(tmp_path / "project")
     written = project / ".dvc/cache/files/md5/ab/.Fg5d2kJ.tmp"
     written.parent.mkdir(parents=True)
-    written.write_text("half")
+    written.write_text("half", encoding="utf-8")
     assert execute(project, *CHECK).returncode == 0
     assert written.exists()
 
 
 def edited(name: str, line: str):
-    return lambda project: (project / name).open("a").write(line)
+    return lambda project: (project / name).open("a", encoding="utf-8").write(line)
 
 
 def another_owner(project: Path) -> None:
@@ -71,7 +71,7 @@ def without_commits(project: Path) -> None:
 
 
 def as_file(project: Path) -> None:
-    (project / ".dvc/tmp").write_text("")
+    (project / ".dvc/tmp").write_text("", encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from common.project import ROOT, execute
 STAGES = {stage.name: stage for stage in graph()}
 FIGURES = {
     plot
-    for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     if isinstance(plot, str)  # a picture; the others are columns of tables
 }
 
@@ -95,7 +95,7 @@ if __name__ == "__main__":
 @pytest.fixture
 def example(tmp_path):
     """Run a command whose `main` takes a text, a number and a path."""
-    (tmp_path / "example.py").write_text(EXAMPLE)
+    (tmp_path / "example.py").write_text(EXAMPLE, encoding="utf-8")
     return partial(execute, tmp_path, sys.executable, "-m", "example", PYTHONPATH=str(ROOT))
 
 
@@ -197,7 +197,7 @@ def test_what_the_machine_lacks_is_one_line(tmp_path, act, limit, line, where):
         text = EXAMPLE.replace("def main", f"{act}\ndef main")
     else:
         text = EXAMPLE.replace("print(repr((name, count, out)))", act)
-    (tmp_path / "example.py").write_text(text)
+    (tmp_path / "example.py").write_text(text, encoding="utf-8")
     command = f"ulimit -v {limit} && {sys.executable} -m example a 1 b"
     result = execute(tmp_path, "bash", "-c", command, PYTHONPATH=str(ROOT))
     assert (result.returncode, result.stdout, result.stderr) == (1, "", f"{line}\n")
@@ -212,7 +212,9 @@ def test_what_the_machine_lacks_is_one_line(tmp_path, act, limit, line, where):
     ],
 )
 def test_a_missing_module_is_one_line_that_says_where_and_how(tmp_path, name, remedy):
-    (tmp_path / "example.py").write_text(EXAMPLE.replace("def main", f"import {name}\ndef main"))
+    (tmp_path / "example.py").write_text(
+        EXAMPLE.replace("def main", f"import {name}\ndef main"), encoding="utf-8"
+    )
     words = (sys.executable, "-m", "example", "a", "1", "b")
     result = execute(tmp_path, *words, PYTHONPATH=str(ROOT))
     assert (result.returncode, result.stdout) == (1, "")
@@ -221,7 +223,9 @@ def test_a_missing_module_is_one_line_that_says_where_and_how(tmp_path, name, re
 
 
 def test_other_faults_of_ours_are_tracebacks(tmp_path):
-    (tmp_path / "example.py").write_text(EXAMPLE.replace("def main", "1 / 0\ndef main"))
+    (tmp_path / "example.py").write_text(
+        EXAMPLE.replace("def main", "1 / 0\ndef main"), encoding="utf-8"
+    )
     result = execute(tmp_path, sys.executable, "-m", "example", PYTHONPATH=str(ROOT))
     assert result.returncode == 1
     assert result.stderr.startswith("Traceback") and "ZeroDivisionError" in result.stderr

