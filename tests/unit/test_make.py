@@ -63,6 +63,20 @@ def test_a_lock_is_installed_once_and_again_when_its_content_changes(folder):
         assert (result.returncode, asked) == (0, [])
 
 
+@pytest.mark.parametrize("installed", [".venv/installed", ".venv/installed-test"])
+def test_a_package_that_no_lock_has_any_more_is_uninstalled(folder, installed):
+    with_venv(folder)
+    make(folder, installed)
+    copy = folder / installed
+    added = "gone==1.0 \\\n    --hash=sha256:00\ngone-too==2.0\n"
+    copy.write_text(added + copy.read_text(encoding="utf-8"), encoding="utf-8")
+    result, asked = make(folder, installed)
+    assert result.returncode == 0, result.stderr
+    removed = [words for words in asked if "uninstall" in words]
+    assert removed == [f"-m pip uninstall --yes {name}" for name in ("gone", "gone-too")]
+    assert make(folder, installed)[1] == []
+
+
 def test_a_new_environment_is_made_once(folder):
     _, [first, *_] = make(folder)
     assert first == "-m venv .venv"

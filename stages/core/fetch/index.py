@@ -73,11 +73,20 @@ def settings() -> dict[str, str]:
 
 def places(pip: dict[str, str], project: str) -> Iterator[str]:
     """Where to look for a project's files: addresses of pages of links, and folders."""
-    yield from pip.get("find-links", "").split()
+    yield from listed(pip, "find-links")
     if pip.get("no-index", "").lower() not in ("y", "yes", "t", "true", "on", "1"):
         first = pip.get("index-url", PYPI_SIMPLE_ENDPOINT)
-        for index in (first, *pip.get("extra-index-url", "").split()):
+        for index in (first, *listed(pip, "extra-index-url")):
             yield f"{index.rstrip('/')}/{project}/"
+
+
+def listed(pip: dict[str, str], name: str) -> Iterator[str]:
+    """The addresses in one of pip's lists. Raises SourceError if one was cut at a space: what looks
+    like a host may be a part of its password."""
+    words = pip.get(name, "").split()
+    if any("@" in word and "://" not in word and word[0] not in "./~" for word in words):
+        raise SourceError(f"{name} of pip: a space in a user or password is written %20")
+    yield from words
 
 
 def fetch_from(place: str, project: str, filename: str, pip: dict[str, str], output: str) -> None:
