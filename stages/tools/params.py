@@ -31,6 +31,14 @@ KINDS = {
 }
 
 
+def read_graph() -> str:
+    """The text of dvc.yaml; empty if it cannot be read, which DVC will say."""
+    try:
+        return GRAPH.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def check_params(*, there: bool = False) -> None:
     """Check what dvc.yaml takes from params.yaml.
 
@@ -39,14 +47,11 @@ def check_params(*, there: bool = False) -> None:
     they must be of something that is `there`, or that a stage makes, and dvc.yaml must have every
     section.
     """
-    try:
-        graph = GRAPH.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return  # DVC will say so
-    values, section = read_all(), ""
-    for name in values if there and isinstance(values, dict) else ():
-        if not re.search(rf"\b{re.escape(str(name))}\b", graph):
-            raise InputError(f"{PARAMS}: {name} is not in {GRAPH}; is it misspelt?")
+    values, graph, section = read_all(), read_graph(), ""
+    names = [*values] if there and isinstance(values, dict) else []
+    unknown = [name for name in names if not re.search(rf"\b{re.escape(str(name))}\b", graph)]
+    if unknown and unknown != names:  # or else dvc.yaml is broken, and DVC will say so
+        raise InputError(f"{PARAMS}: {unknown[0]} is not in {GRAPH}; is it misspelt?")
     for line in graph.splitlines():
         if named := re.fullmatch(r" *foreach: \$\{([\w.]+)\}", line):
             section = named[1]
@@ -108,8 +113,7 @@ def check_sections() -> None:
     Raises InputError that names each wrong key of a section. One that is as in dvc.lock is right:
     its stage has read it.
     """
-    values, recorded = read_all(), in_lock()
-    graph = GRAPH.read_text(encoding="utf-8", errors="replace")
+    values, recorded, graph = read_all(), in_lock(), read_graph()
     for section, kind in KINDS.items():
         if kind.partition(":")[0] not in graph:
             continue  # somebody has removed the stage

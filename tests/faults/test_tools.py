@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.base.addresses import shown
+
 from common.processes import PARTIAL, assert_made, start, stopped_at
 from common.project import CHECK, COMPARE, REPRO, ROOT, copy_project, copy_with, execute
 
@@ -163,7 +165,7 @@ def test_an_address_that_is_none_is_said_at_once(address):
     result = execute(ROOT, *REPRO, "--scheduler", address)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        f"error: --scheduler is {address!r}; it should be as in tcp://HOST:PORT\n"
+        f"error: --scheduler is {shown(address)!r}; it should be as in tcp://HOST:PORT\n"
     )
 
 

@@ -1,5 +1,6 @@
 """The stages as commands, and their writing of files."""
 
+import os
 import re
 import shutil
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.core.base.files import new_file
+from stages.core.base.files import new_file, new_folder
 from stages.core.base.values import flatten
 
 from common.graph import commands, graph
@@ -271,6 +272,44 @@ def test_an_output_that_is_linked_to_a_cache_is_replaced(tmp_path):
     with new_file(path) as file:
         file.write(b"new")
     assert (path.read_bytes(), cached.read_bytes()) == (b"new", b"cached")
+
+
+@pytest.mark.fault("a device or a pipe where a file is to be written")
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    """As /dev/null would be, for root."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for new in (new_file, new_folder):
+        with pytest.raises(FileExistsError, match="neither a file nor a folder"), new(pipe):
+            pass
+    assert pipe.is_fifo() and [*tmp_path.iterdir()] == [pipe]
+
+
+@pytest.mark.parametrize("linked", ["folder", "file", "nothing"])
+def test_a_link_is_replaced_by_a_folder(tmp_path, linked):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/old").touch()
+    (tmp_path / "file").touch()
+    path = tmp_path / "link"
+    path.symlink_to(linked)
+    with new_folder(path) as folder:
+        (folder / "new").touch()
+    assert [p.name for p in path.iterdir()] == ["new"] and not path.is_symlink()
+    assert (tmp_path / "folder/old").exists() and (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("setting", ["TQDM_MININTERVAL=soon", "TQDM_NCOLS=wide"])
+def test_settings_of_the_bar_that_are_none_do_not_count(setting):
+    code = "import stages.core.base.command; from stages.core.base.progress import progress\n"
+    code += "with progress(1, 'x') as bar: bar.update(1)"
+    result = execute(ROOT, "env", setting, sys.executable, "-c", code)
+    assert (result.returncode, result.stderr) == (0, "0 of 1 x\n1 of 1 x\n")
+
+
+def test_a_standard_error_that_is_closed_is_no_error():
+    code = "from stages.core.base.progress import progress\nwith progress(1, 'x'): pass"
+    result = execute(ROOT, "sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", code)
+    assert result.returncode == 0
 
 
 def test_an_operation_takes_one_thread_unless_the_user_says_otherwise():

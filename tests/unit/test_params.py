@@ -74,6 +74,11 @@ def test_all_that_is_wrong_is_named_in_one_line(failure):
         ("digits:", "params.yaml: digits is None; it should be a section with keys of its own"),
         ("digits: {train: 1", "params.yaml, line 1: expected ',' or '}'"),
         ("digits: {train: 1, train: 2}", "params.yaml, line 1: found duplicate key"),
+        (
+            "digits:\n<<<<<<< HEAD\n  train: 1\n=======\n  train: 2\n>>>>>>> b\n",
+            "params.yaml, line 2: git could not merge two versions, and left its marks; keep one",
+        ),
+        ("digits: 1\n---\n", "line 2: expected a single document in the stream, but found another"),
         ("digits: 2020-99-99", "params.yaml is not YAML: month must be in 1..12"),
         ("[" * 3000, "params.yaml is not YAML: maximum recursion depth"),
         ("\x00", "params.yaml is not YAML: unacceptable character"),

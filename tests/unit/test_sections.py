@@ -100,6 +100,16 @@ def test_a_misspelt_or_missing_section_is_named(name):
         check()
 
 
+@pytest.mark.parametrize("text", ["", "stages: [", None])
+def test_a_broken_graph_is_not_blamed_on_the_parameters(text):
+    """DVC says what is wrong with it."""
+    if text is None:
+        Path("dvc.yaml").unlink()
+    else:
+        Path("dvc.yaml").write_text(text, encoding="utf-8")
+    check()
+
+
 def test_a_section_of_a_stage_that_is_gone_may_be_gone_too():
     graph = Path("dvc.yaml").read_text(encoding="utf-8")
     start, end = graph.index("  alexnet_maps:\n"), graph.index("  data_efficiency:\n")

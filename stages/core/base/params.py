@@ -50,11 +50,18 @@ def read_all() -> Any:
     Raises InputError naming the line if it is not YAML.
     """
     try:
-        return YAML(typ="safe", pure=True).load(PARAMS.read_bytes().decode("utf-8-sig"))
+        text = PARAMS.read_bytes().decode("utf-8-sig")
+        return YAML(typ="safe", pure=True).load(text)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{PARAMS}, line {line}: it is not UTF-8; save it as UTF-8") from None
     except MarkedYAMLError as error:
+        if mark := re.search("^<{7} .*$", text, re.MULTILINE):
+            line = text.count("\n", 0, mark.start()) + 1
+            raise InputError(
+                f"{PARAMS}, line {line}: git could not merge two versions, and left its marks; "
+                "keep one of them, and remove the marks"
+            ) from None
         words = error.problem
         if words.startswith("but "):
             words = f"{error.context}, {words}"

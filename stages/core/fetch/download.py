@@ -153,6 +153,9 @@ def download(url: str, digest: str | None, fetch: Callable[[str], None] | None =
 def over_http(url: str, output: str, **options: Any) -> None:
     """Put the file at `url` at the path `output`. `options` are those of requests.get."""
     http = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=TIMEOUT, **options
+        progressbar=sys.stderr is not None and sys.stderr.isatty(),
+        chunk_size=2**16,
+        timeout=TIMEOUT,
+        **options,
     )
     http(url, output, None)
