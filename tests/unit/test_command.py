@@ -285,6 +285,15 @@ def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
     assert pipe.is_fifo() and [*tmp_path.iterdir()] == [pipe]
 
 
+@pytest.mark.parametrize("path", ["", "/", "folder"])
+def test_a_folder_in_place_of_a_file_is_named(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(IsADirectoryError) as caught, new_file(Path(path)):
+        pass
+    assert caught.value.filename == Path(path)
+
+
 @pytest.mark.parametrize("linked", ["folder", "file", "nothing"])
 def test_a_link_is_replaced_by_a_folder(tmp_path, linked):
     (tmp_path / "folder").mkdir()

@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ def _partial(path: Path) -> Path:
     """A unique temporary name beside `path`, so that a leftover process cannot write into our file.
 
     Removes leftover files of killed processes. Raises FileExistsError if there is a device or a
-    pipe, such as /dev/null: it must not be replaced.
+    pipe, such as /dev/null: it must not be replaced. An empty path is the current folder.
     """
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise FileExistsError(errno.EEXIST, "It is neither a file nor a folder", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
