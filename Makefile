@@ -88,15 +88,23 @@ folder:
 # What is installed, as a copy of its lock: only the content of a lock counts, not its date.
 changed = $(shell cmp -s $(1) $(2) || echo changed)
 
+# Uninstalls what the lock had, of which there is a copy, and no lock has any more. Packages that
+# somebody has added by hand stay.
+uninstall = test ! -e $(1) || for name in $$(grep -oE '^[[:alnum:]._-]+==' $(1)); do \
+	grep -q "^$$name" requirements.txt tests/requirements.txt || \
+	python -m pip uninstall --yes "$${name%==}" || exit; done
+
 .venv/installed: $(call changed,requirements.txt,.venv/installed) | folder python
 	test -e .venv/bin/activate || $(PYTHON) -m venv .venv
 	python -m pip --version >/dev/null 2>&1 || python -m ensurepip
 	python -m pip install --require-hashes -r requirements.txt
+	$(call uninstall,$@)
 	cp requirements.txt $@
 
 # The packages for tests, clusters and remotes.
 .venv/installed-test: $(call changed,tests/requirements.txt,.venv/installed-test) .venv/installed
 	python -m pip install --require-hashes -r tests/requirements.txt
+	$(call uninstall,$@)
 	cp tests/requirements.txt $@
 
 # One line instead of a .venv that mixes two versions of Python, is for another lock, or was moved.

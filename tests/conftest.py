@@ -33,10 +33,12 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
         folder.parent.mkdir(exist_ok=True)
         with FileLock(shared / "made" / f"{name}.lock"):
             if not outcome.exists():
-                outcome.write_text("it was tried, and failed")
+                outcome.write_text("it was tried, and failed", encoding="utf-8")
                 make(folder)
-                outcome.write_text("")
-        assert not outcome.read_text(), f"{name}: {outcome.read_text()}"
+                outcome.write_text("", encoding="utf-8")
+        assert not outcome.read_text(encoding="utf-8"), (
+            f"{name}: {outcome.read_text(encoding='utf-8')}"
+        )
         return folder
 
     return once

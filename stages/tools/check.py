@@ -19,7 +19,7 @@ from dvc.output import Output
 from dvc.repo import Repo
 from dvc.rwlock import rwlock
 
-from stages.core.base.errors import InputError, explained
+from stages.core.base.errors import InputError, explained, say
 from stages.tools.project import explained_by_dvc, open_project
 
 DIGEST = r"[0-9a-f]{30}(\.dir)?"  # of a file in the cache; the folder has the first two digits
@@ -115,13 +115,13 @@ def main() -> None:
         with explained_by_dvc(), locked(repo):
             wrong, leftovers = remove_wrong(repo)
         for path in leftovers:
-            print(f"removed a leftover output: {path.relative_to(repo.root_dir)}")
+            say(f"removed a leftover output: {path.relative_to(repo.root_dir)}")
         for path in wrong:
-            print(f"removed: {path.relative_to(repo.root_dir)}")
+            say(f"removed: {path.relative_to(repo.root_dir)}")
         if wrong:
             advice = "`dvc repro` or `dvc pull` brings them back"
             raise InputError(f"the files above were wrong; {advice}")
-    print("Every file has the right digest.")
+        say("Every file has the right digest.")
 
 
 if __name__ == "__main__":

@@ -24,13 +24,14 @@ from dvc.repo import Repo
 from dvc.scm import RevError, resolve_rev
 from safetensors.numpy import load
 
-from stages.core.base.errors import InputError, explained
+from stages.core.base.errors import InputError, explained, say
 from stages.core.base.files import new_file
 from stages.core.base.values import flatten, is_number
 from stages.core.drawing.tiles import tiled
 from stages.core.page.chart import Chart, Line
 from stages.core.page.page import packed, render
-from stages.tools.project import check_params, explained_by_dvc
+from stages.tools.params import check_params
+from stages.tools.project import check_folder, explained_by_dvc
 
 WORKSPACE = "workspace"
 MOST_TILES = 64  # of a weight
@@ -66,12 +67,18 @@ def check_revision(revision: str) -> None:
     """Raises InputError when there is no such revision."""
     with Repo() as repo:  # closes git's files; any still open at exit would say so
         try:
-            resolve_rev(repo.scm, revision)
+            found = resolve_rev(repo.scm, revision)
         except RevError as error:
             message = f"{revision}: {error}"
             if Path(repo.scm.root_dir, ".git/shallow").exists():
                 message += "; this clone is shallow: `git fetch --unshallow` brings all commits"
             raise InputError(message) from None
+        try:
+            resolve_rev(repo.scm, f"{found}^{{commit}}")
+        except RevError:
+            raise InputError(
+                f"{revision} is a file or a folder in a commit; name the commit alone"
+            ) from None
 
 
 def read_run(revision: str) -> Run:
@@ -79,7 +86,6 @@ def read_run(revision: str) -> Run:
     if revision == WORKSPACE:
         check_params()
     with explained_by_dvc(f"{revision}: "):
-        Repo.find_root()  # raises its error; DVCFileSystem would take any folder for a project
         if revision != WORKSPACE:
             check_revision(revision)
         try:
@@ -285,10 +291,11 @@ def main() -> None:
     names = arguments.first, arguments.second
     logging.getLogger("dvc").setLevel(logging.ERROR)  # what it warns of ends in one line of ours
     with explained():
+        check_folder()
         page = compare(names, *map(read_run, names))
         with new_file(arguments.page) as file:
             file.write(page)
-    print(arguments.page)
+        say(str(arguments.page))
     if any(name in os.environ for name in DISPLAYS):
         webbrowser.open(arguments.page.resolve().as_uri())
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from dvc.lock import LockError
 from dvc.repo import Repo
 
+from stages.core.base.addresses import shown
 from stages.core.base.errors import InputError
-from stages.core.base.params import PARAMS, Name, read_params
-
-GRAPH = Path("dvc.yaml")  # DVC's name for it
+from stages.core.base.params import PARAMS
+from stages.tools.params import GRAPH, check_params
 
 # What to do, by words in the message of a library.
 ADVICE = {
@@ -20,34 +20,6 @@ ADVICE = {
     "is not a git repository": "clone the project with git",
     "Empty git repo": "commit something first",
 }
-
-
-def check_params(*, there: bool = False) -> None:
-    """Check what dvc.yaml takes from params.yaml: DVC's own messages would not name the key.
-
-    Raises InputError unless the sections that it goes through have names that the shell takes as
-    they are, and the parameters that it has as dependencies are paths, of something that is
-    `there`, or that a stage makes.
-    """
-    try:
-        graph = GRAPH.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return  # DVC will say so
-    for section in set(re.findall(r"foreach: \$\{([\w.]+)\}", graph)):
-        read_params(section, dict[Name, object])
-    for name in re.findall(r"^ *- \$\{([\w.]+)\}$", graph, re.MULTILINE):
-        value = read_params(name, object)
-        if not isinstance(value, str) or not value.strip():
-            shown = "empty" if value is None or value == "" else repr(value)
-            raise InputError(
-                f"{PARAMS}: {name} is {shown}; it should be a path, in quotes if it is a number"
-            )
-        path = Path(value)
-        if path.exists() and not (path.is_file() or path.is_dir()):  # DVC would read it for ever
-            raise InputError(f"{PARAMS}: {name} is {value}, which is neither a file nor a folder")
-        is_made = any(f"- {above.as_posix()}\n" in graph for above in (path, *path.parents))
-        if there and not is_made and not path.exists():
-            raise InputError(f"{PARAMS}: {name} is {value}, but there is no such file or folder")
 
 
 def in_one_line(error: BaseException) -> str:
@@ -63,7 +35,7 @@ def in_one_line(error: BaseException) -> str:
         cause = cause.__cause__
     if not parts:
         parts.append(f"DVC ends with {type(error).__name__} over {GRAPH}, {PARAMS} or dvc.lock")
-    message = ": ".join(parts)
+    message = re.sub(r"\w+://[^\s'\"]+", lambda found: shown(found[0]), ": ".join(parts))
     folder = shlex.quote(str(Path.cwd()))
     advice = [text.format(folder=folder) for words, text in ADVICE.items() if words in message]
     return "; ".join([message, *advice])
@@ -88,10 +60,19 @@ def explained_by_dvc(where: str = "") -> Iterator[None]:
         raise InputError(where + in_one_line(error)) from None
 
 
-def open_project(*, there: bool = False) -> Repo:
+def check_folder() -> None:
+    """Raises InputError unless the current folder is that of a project: all paths start there."""
+    with explained_by_dvc():
+        root = Path(Repo.find_root())
+    if root != Path.cwd():
+        raise InputError(f"run this in the project's folder: cd {shlex.quote(str(root))}")
+
+
+def open_project() -> Repo:
     """The project in this folder, its stages read. Raises InputError if that is impossible, or if
-    there are none; `there` as in `check_params`."""
-    check_params(there=there)
+    there are none."""
+    check_folder()
+    check_params()
     with explained_by_dvc():
         repo = Repo()
         stages = repo.index.stages

@@ -6,6 +6,8 @@ are skipped, and the rest run.
 """
 
 import gc
+import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,12 +24,17 @@ from dvc.cli import main as dvc
 from dvc.config import Config
 from dvc.repo import Repo
 
-from stages.core.base.errors import InputError, explained
+from stages.core.base.addresses import shown
+from stages.core.base.errors import InputError, explained, say
 from stages.core.base.progress import progress
-from stages.tools.project import check_params, explained_by_dvc, open_project
+from stages.tools.params import check_params, check_sections
+from stages.tools.project import check_folder, explained_by_dvc, open_project
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed  # slow to import, and needed for several stages alone
+
+
+ADDRESS = r"(\w+://)?(\[[\da-fA-F:]+\]|[\w.-]+):\d{1,5}/?"  # of a Dask scheduler
 
 
 class Outcome(NamedTuple):
@@ -73,7 +80,7 @@ def on_cluster(outcomes: Sequence["Delayed"], address: str) -> list[Outcome]:
     with connect(address) as client:
         from distributed import KilledWorker, as_completed  # connect has checked for it
 
-        print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
+        say(f"Dask's dashboard: {client.dashboard_link}")
         futures = client.compute(outcomes)
         with progress(len(futures), "stages") as done:
             for _ in as_completed(futures):
@@ -98,7 +105,7 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
 
     Raises InputError if DVC finds no project, or if workers keep dying.
     """
-    graph = outdated(open_project(there=True))
+    graph = outdated(open_project())
     if not graph:
         return []
     import dask
@@ -122,11 +129,15 @@ def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
 
 def run_all(jobs: int, scheduler: str | None) -> None:
     """Run what is out of date; ends the process if a stage fails."""
+    check_folder()
+    check_params(there=True)
+    check_sections()
     if jobs == 1 and not scheduler:
-        check_params(there=True)
         with explained_by_dvc():
             Config.from_cwd()  # where DVC finds a fault, it prints a traceback
+        logging.raiseExceptions = False  # or a standard output that is full would be a traceback
         if status := dvc(["repro"]):
+            say("")  # raises an error if that was why
             sys.exit(status)
         return
     done = run_stages(jobs, scheduler)
@@ -135,7 +146,7 @@ def run_all(jobs: int, scheduler: str | None) -> None:
         print(f"{stage} {problem}", file=sys.stderr)
     if problems:
         raise InputError(f"{len(problems)} of {len(done)} stages have no new outputs")
-    print(f"{len(done)} stages ran." if done else "Data and pipelines are up to date.")
+    say(f"{len(done)} stages ran." if done else "Data and pipelines are up to date.")
 
 
 def main() -> None:
@@ -151,10 +162,13 @@ def main() -> None:
     with explained():
         if arguments.jobs < 1:
             raise InputError(f"--jobs is {arguments.jobs}; it should be 1 or more")
+        if arguments.scheduler is not None and not re.fullmatch(ADDRESS, arguments.scheduler):
+            address = shown(arguments.scheduler)
+            raise InputError(f"--scheduler is {address!r}; it should be as in tcp://HOST:PORT")
         run_all(arguments.jobs, arguments.scheduler)
-    if arguments.page:
-        address = arguments.page.resolve().as_uri()
-        print(f"After {time.monotonic() - start:.0f} s, the page is up to date: {address}")
+        if arguments.page:
+            address = arguments.page.resolve().as_uri()
+            say(f"After {time.monotonic() - start:.0f} s, the page is up to date: {address}")
 
 
 if __name__ == "__main__":

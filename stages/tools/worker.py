@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Event, Thread
@@ -58,7 +58,7 @@ def shown(log: Path, stage: str) -> Iterator[None]:
                     if line.endswith("\n") or over:
                         text, line = line.rstrip(), ""
                         if text and not text.startswith(HINTS):
-                            with tqdm.external_write_mode():
+                            with tqdm.external_write_mode(), suppress(OSError):
                                 print(f"{stage}: {text}", flush=True)
 
     thread = Thread(target=follow)

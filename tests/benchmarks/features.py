@@ -148,7 +148,9 @@ def digests(folders: dict[int, Path]) -> None:
     found = {}
     for count, folder in folders.items():
         output("dvc", "init", "--no-scm", "--quiet", folder=folder)
-        (folder / "dvc.yaml").write_text("stages: {nothing: {cmd: 'true', deps: [own]}}")
+        (folder / "dvc.yaml").write_text(
+            "stages: {nothing: {cmd: 'true', deps: [own]}}", encoding="utf-8"
+        )
         found[count] = [*measured(folder, "dvc"), *measured(folder, "dvc")]
     few, (_, least, *_) = next(iter(found.items()))
     print_table(

@@ -161,8 +161,8 @@ def classifiers(out):
         folder = out / name
         folder.mkdir()
         save_file(model.state_dict(), folder / "model.safetensors")
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
-        with (folder / "curve.csv").open("w") as file:
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
+        with (folder / "curve.csv").open("w", encoding="utf-8") as file:
             csv.writer(file).writerows(curve)
         plot_curves(curve, folder)
         plot_weights(name, model, folder)
@@ -184,7 +184,7 @@ def convolutions(photo, out):
         if in_channels == 3:
             plot_tiles([*y[0].detach()], 2, 5, out / f"{name}.png")
             plot_tiles([*pooled[0].detach()], 2, 5, out / f"{name}_pooled.png")
-    with (out / "shapes.csv").open("w") as file:
+    with (out / "shapes.csv").open("w", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
 
 
@@ -192,7 +192,7 @@ def alexnet_maps(photo, weights, out):
     alexnet = torchvision.models.alexnet()
     alexnet.load_state_dict(load_file(weights), strict=False)  # the classifier is not used
     alexnet.eval()
-    (out / "architecture.txt").write_text(str(alexnet))
+    (out / "architecture.txt").write_text(str(alexnet), encoding="utf-8")
     filters = alexnet.features[0].weight.detach()
     scaled = (filters - filters.min()) / (filters.max() - filters.min())
     plot_tiles(scaled.permute(0, 2, 3, 1), 8, 8, out / "filters.png")
@@ -203,7 +203,7 @@ def alexnet_maps(photo, weights, out):
         if index in (0, 1, 5):
             plot_tiles(x[0, :64].detach(), 8, 8, out / f"features{index}.png")
     save_file({"features": x.detach()}, out / "features.safetensors")
-    with (out / "shapes.csv").open("w") as file:
+    with (out / "shapes.csv").open("w", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
 
 

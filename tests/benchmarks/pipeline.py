@@ -36,10 +36,10 @@ def project_with_downloads(folder: Path) -> Path:
 
 def lesson_alone(project: Path) -> Path:
     """The project without the stages that go beyond the lesson, and the model that they serve."""
-    pipeline = yaml.safe_load((project / "dvc.yaml").read_text())
+    pipeline = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))
     for name in BEYOND_THE_LESSON:
         del pipeline["stages"][name]
-    (project / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    (project / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
     params = parameters.read(project)
     del params["models"]["probe"]
     parameters.write(params, project)
@@ -102,7 +102,7 @@ def main() -> None:
             row("dvc repro, another number of units", taken["change"], script, "≤ 0.35"),
         )
 
-        num_stages = len(yaml.safe_load((made / "dvc.lock").read_text())["stages"])
+        num_stages = len(yaml.safe_load((made / "dvc.lock").read_text(encoding="utf-8"))["stages"])
         empty = project_of_empty_stages(folder / "empty", num_stages)
         taken = medians(
             ROUNDS_OF_NOTHING,

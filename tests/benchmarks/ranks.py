@@ -33,7 +33,7 @@ def accuracies(digits: int, epochs: int, model: str) -> Iterator[float]:
         if seed == SEEDS[0]:
             run_stage("split_digits")
         run_stage(f"train@{model}")
-        yield 100 * json.loads(paths.metrics(model).read_text())["test_accuracy"]
+        yield 100 * json.loads(paths.metrics(model).read_text(encoding="utf-8"))["test_accuracy"]
 
 
 def main() -> None:

@@ -159,7 +159,7 @@ def add_model(
     )
     metrics = json.loads((folder / paths.metrics("mlp")).read_text(encoding="utf-8"))
     metrics["num_parameters"] = num_parameters(model)
-    (folder / paths.metrics(name)).write_text(json.dumps(metrics))
+    (folder / paths.metrics(name)).write_text(json.dumps(metrics), encoding="utf-8")
     if name != "mlp":
         for path in (paths.curves, paths.predictions):
             shutil.copy(folder / path("mlp"), folder / path(name))

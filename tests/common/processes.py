@@ -32,7 +32,7 @@ def until(happened: Callable[[], object], process: subprocess.Popen | None = Non
 
 def start(project: Path, *targets: str, **environment: str) -> subprocess.Popen:
     """A `dvc repro` in a process group of its own; what it prints goes to a file `log`."""
-    with (project / "log").open("a") as log:
+    with (project / "log").open("a", encoding="utf-8") as log:
         return subprocess.Popen(
             ("dvc", "--wait-for-lock", "repro", *targets),
             cwd=project,
@@ -85,7 +85,7 @@ def kill(process: subprocess.Popen) -> None:
 def dask_process(folder: Path, *command: str, **environment: str) -> Iterator[subprocess.Popen]:
     """One of Dask's commands while it runs in the folder; in the end it is killed, with all that it
     started."""
-    with (folder / "log").open("a") as log:
+    with (folder / "log").open("a", encoding="utf-8") as log:
         process = subprocess.Popen(
             ("python", "-m", "dask", *command),
             cwd=folder,
@@ -107,7 +107,9 @@ class Stops:
         self.known: set[str] = set()
 
     def pids(self) -> dict[str, int]:
-        texts = {marker.name: marker.read_text() for marker in self.folder.iterdir()}
+        texts = {
+            marker.name: marker.read_text(encoding="utf-8") for marker in self.folder.iterdir()
+        }
         return {name: int(text) for name, text in texts.items() if text}
 
     def next(self, process: subprocess.Popen) -> psutil.Process | None:

@@ -90,7 +90,8 @@ def sshd(folder: Path) -> tuple[Remote, int, tuple[str | Path, ...]]:
         f"HostKey {host_key}\n"
         f"AuthorizedKeysFile {folder}/.ssh/id_ed25519.pub\n"
         f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
-        "Subsystem sftp internal-sftp\n"
+        "Subsystem sftp internal-sftp\n",
+        encoding="utf-8",
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where its unprivileged part lives
@@ -111,7 +112,7 @@ def webdav(folder: Path) -> Iterator[Remote]:
         "simple_dc": {"user_mapping": {"*": users}},
         "verbose": 1,
     }
-    (folder / "wsgidav.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "wsgidav.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     addresses = {
         "webdavs://HOST": f"webdav://127.0.0.1:{port}",
         "user USER": "user pupil",

@@ -45,7 +45,9 @@ def test_the_disk_is_full_half_way(pipeline, disk, tmp_path, stage, inputs):
     filler.unlink()
     assert not list(project.rglob("*.partial"))
     assert re.search(
-        "^error: artifacts/.*: No space left on device$", log.read_text(), re.MULTILINE
+        "^error: artifacts/.*: No space left on device$",
+        log.read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
     assert_made(project, pipeline, stage)
 

@@ -335,6 +335,6 @@ def test_a_fuzzed_reader_that_breaks_is_noticed(tmp_path):
 def test_yaml_is_loaded_safely():
     """By the safe loader alone: the others make Python objects of tags."""
     for path in (ROOT / "stages").rglob("*.py"):
-        code = path.read_text()
+        code = path.read_text(encoding="utf-8")
         assert "import yaml" not in code
         assert code.count("YAML(") == code.count('YAML(typ="safe", pure=True)')

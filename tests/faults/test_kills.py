@@ -34,7 +34,7 @@ def test_killed_in_every_stage(emptied, pipeline, tmp_path):
             killed.append(stage.cmdline()[1:])
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    assert process.returncode == 0, (emptied / "log").read_text()
+    assert process.returncode == 0, (emptied / "log").read_text(encoding="utf-8")
     assert sorted(killed) == sorted(commands()[name][1:] for name in made_here())
     assert_as_committed(emptied, pipeline)
 

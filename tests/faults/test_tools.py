@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.base.addresses import shown
+
 from common.processes import PARTIAL, assert_made, start, stopped_at
 from common.project import CHECK, COMPARE, REPRO, ROOT, copy_project, copy_with, execute
 
@@ -37,7 +39,7 @@ def test_check_leaves_alone_what_a_running_stage_writes(pipeline, tmp_path):
         assert line.startswith("error: wait until DVC has finished: ")
         assert sorted((project / "artifacts").rglob("*")) == before
         stage.resume()
-        assert process.wait() == 0, (project / "log").read_text()
+        assert process.wait() == 0, (project / "log").read_text(encoding="utf-8")
     assert_made(project, pipeline, "convolve")
     folder = "artifacts/convolution"
     names = [{path.name for path in (root / folder).iterdir()} for root in (project, pipeline)]
@@ -49,13 +51,13 @@ def test_check_leaves_alone_what_is_written_into_the_cache(tmp_path):
     project = copy_project(tmp_path / "project")
     written = project / ".dvc/cache/files/md5/ab/.Fg5d2kJ.tmp"
     written.parent.mkdir(parents=True)
-    written.write_text("half")
+    written.write_text("half", encoding="utf-8")
     assert execute(project, *CHECK).returncode == 0
     assert written.exists()
 
 
 def edited(name: str, line: str):
-    return lambda project: (project / name).open("a").write(line)
+    return lambda project: (project / name).open("a", encoding="utf-8").write(line)
 
 
 def another_owner(project: Path) -> None:
@@ -71,7 +73,7 @@ def without_commits(project: Path) -> None:
 
 
 def as_file(project: Path) -> None:
-    (project / ".dvc/tmp").write_text("")
+    (project / ".dvc/tmp").write_text("", encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -116,6 +118,54 @@ def test_a_shallow_clone_is_said_to_be_one(tmp_path):
     assert result.stderr == (
         "error: HEAD~1: unknown Git revision 'HEAD~1'; this clone is shallow: "
         "`git fetch --unshallow` brings all commits\n"
+    )
+
+
+@pytest.mark.fault("a standard output that is full or closed")
+@pytest.mark.parametrize("tool", ["check", "compare", "repro", "repro side by side"])
+def test_what_cannot_be_printed_is_one_line(project, tool):
+    full = ("sh", "-c", '"$@" > /dev/full', "sh", *TOOLS[tool])
+    for buffered in ("", "1"):
+        result = execute(project, *full, PYTHONUNBUFFERED=buffered)
+        *of_dvc, line = result.stderr.splitlines()
+        assert (result.returncode, line) == (
+            1,
+            "error: standard output: No space left on device",
+        )
+        assert len(of_dvc) == (tool == "repro") and "Traceback" not in result.stderr
+    closed = ("sh", "-c", '"$@" >&-', "sh", *TOOLS[tool])
+    result = execute(project, *closed)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.fault("a tool that is started in another folder")
+def test_a_tool_says_in_which_folder_it_works(tmp_path):
+    project = copy_project(tmp_path / "the project")
+    expected = f"error: run this in the project's folder: cd '{project}'\n"
+    for tool, command in TOOLS.items():
+        result = execute(project / "docs", *command, PYTHONPATH=str(project))
+        assert (result.returncode, result.stdout, result.stderr) == (1, "", expected), tool
+
+
+@pytest.mark.fault("a revision that is no commit")
+@pytest.mark.parametrize("what", ["HEAD:README.md", "HEAD^{tree}", "HEAD:stages"])
+def test_a_revision_that_is_no_commit_is_said_to_be_none(tmp_path, what):
+    project = copy_project(tmp_path / "project")
+    result = execute(project, *COMPARE, PAGE, what, "HEAD")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"error: {what} is a file or a folder in a commit; name the commit alone\n"
+    )
+
+
+@pytest.mark.fault("an address of a cluster that is none")
+@pytest.mark.parametrize("address", ["nonsense", "", "tcp://", "tcp://host", "tcp://host:port"])
+def test_an_address_that_is_none_is_said_at_once(address):
+    """Though there is nothing to do."""
+    result = execute(ROOT, *REPRO, "--scheduler", address)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"error: --scheduler is {shown(address)!r}; it should be as in tcp://HOST:PORT\n"
     )
 
 

@@ -40,7 +40,7 @@ SHAPES = "The shapes, from input to output"
 
 @pytest.fixture(scope="module")
 def page(pipeline):
-    return (pipeline / paths.REPORT).read_text()
+    return (pipeline / paths.REPORT).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_layers_shapes_and_parameters_are_those_of_the_models(pipeline, read):
 def test_the_metrics_are_those_of_the_files(pipeline, read):
     _, *rows = read.tables[RESULTS]
     for row, (model, title) in zip(rows, TITLES.items(), strict=True):
-        metrics = json.loads((pipeline / paths.metrics(model)).read_text())
+        metrics = json.loads((pipeline / paths.metrics(model)).read_text(encoding="utf-8"))
         assert row == [
             title,
             f"{metrics['num_parameters']:,}",
@@ -132,7 +132,10 @@ def test_the_metrics_are_those_of_the_files(pipeline, read):
 
 def test_it_is_said_how_far_chance_goes(pipeline, page):
     """Half a 95 % interval of the accuracy that is the least certain."""
-    found = [json.loads((pipeline / paths.metrics(model)).read_text()) for model in TITLES]
+    found = [
+        json.loads((pipeline / paths.metrics(model)).read_text(encoding="utf-8"))
+        for model in TITLES
+    ]
     number = parameters.read(pipeline)["digits"]["test"]
     lowest = min(metrics["test_accuracy"] for metrics in found)  # all are above a half
     half = 100 * NormalDist().inv_cdf(0.975) * (lowest * (1 - lowest) / number) ** 0.5
@@ -181,7 +184,9 @@ def test_what_features_make_easier_is_said_in_the_measured_numbers(pipeline, pag
         f"With features, {int(enough):,} images are enough to do as well as "
         f"{int(found[-1]['images']):,} with pixels." in said
     )
-    probe = json.loads((pipeline / paths.metrics("probe")).read_text())["test_accuracy"]
+    probe = json.loads((pipeline / paths.metrics("probe")).read_text(encoding="utf-8"))[
+        "test_accuracy"
+    ]
     assert f"recognises {percent(probe)} of the test digits from their features" in said
 
 
@@ -242,7 +247,7 @@ def test_a_large_model_leaves_room_for_the_figures_that_fit(inputs):
     add_model(inputs, "small", hidden(4), "The small one")
     run_stage("report")
     paths.snapshots("mlp").unlink()  # 300 MB
-    page = paths.REPORT.read_text()
+    page = paths.REPORT.read_text(encoding="utf-8")
     assert 5_000_000 < len(page.encode()) < 6_000_000
     assert "1024\xa0×\xa0784" in page and "814,090" in page
     assert "would make the page too large; it is in" in page
@@ -276,7 +281,7 @@ def test_several_large_models_make_no_larger_page(inputs):
     for name in ("second", "third", "fourth"):
         shutil.copy(paths.snapshots("mlp"), paths.snapshots(name))
     run_stage("report")
-    page = paths.REPORT.read_text()
+    page = paths.REPORT.read_text(encoding="utf-8")
     for name in ("mlp", "second", "third", "fourth"):
         paths.snapshots(name).unlink()  # 80 MB each
     assert 5_000_000 < len(page.encode()) < 6_000_000
@@ -334,11 +339,13 @@ def test_few_digits_and_one_convolution_make_a_page_too(inputs):
     )
     for model in TITLES:
         answers = f"{','.join(Prediction._fields)}\n" + 5 * "1,1,0.5\n"
-        paths.predictions(model).write_text(answers)
-    table = (paths.CONVOLUTION / "shapes.csv").read_text().splitlines()
-    (paths.CONVOLUTION / "shapes.csv").write_text("\n".join([*table[:1], table[-1], ""]))
+        paths.predictions(model).write_text(answers, encoding="utf-8")
+    table = (paths.CONVOLUTION / "shapes.csv").read_text(encoding="utf-8").splitlines()
+    (paths.CONVOLUTION / "shapes.csv").write_text(
+        "\n".join([*table[:1], table[-1], ""]), encoding="utf-8"
+    )
     run_stage("report")
-    page = paths.REPORT.read_text()
+    page = paths.REPORT.read_text(encoding="utf-8")
     assert page.count("No mistakes: it recognises all of the test images.") == len(TITLES)
     read = Reader(page)
     assert read.tables["Images of each digit"][-1] == ["All", "3", "2", "5"]

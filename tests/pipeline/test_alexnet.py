@@ -61,7 +61,7 @@ def test_every_layer_s_shape_and_parameters(pipeline):
 
 
 def test_the_architecture_has_both_parts(pipeline):
-    text = (pipeline / "artifacts/alexnet/architecture.txt").read_text()
+    text = (pipeline / "artifacts/alexnet/architecture.txt").read_text(encoding="utf-8")
     assert text == f"{torchvision.models.alexnet()}\n"
     assert "(features): Sequential(" in text and "(classifier): Sequential(" in text
 

@@ -44,7 +44,7 @@ def images(project):
         path = project / f"own/{digits['train_labels'][index]}/{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(digits["train_images"][index]).save(path)
-    (project / "own/broken.png").write_text("no image")
+    (project / "own/broken.png").write_text("no image", encoding="utf-8")
     change(project, "images", path="own", size=63, max_skipped=1)
     return project
 
@@ -149,7 +149,7 @@ def test_a_worker_elsewhere_or_with_other_code_is_refused(project, tmp_path):
             f"{code}; import sys; Client(sys.argv[1]).run(project)",
             address,
         )
-        next((project / "stages").rglob("idx.py")).open("a").write("# changed\n")
+        next((project / "stages").rglob("idx.py")).open("a", encoding="utf-8").write("# changed\n")
         result = execute(project, *ON, address)
         assert result.returncode == 1 and advice in result.stderr
 

@@ -61,7 +61,7 @@ def tried(pipeline, made_once, tmp_path_factory):
 
 def num_curves():
     """All that dvc.yaml has plotted over an x: of the learning curves, one of each model."""
-    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     places = [about["y"] for plot in plots if isinstance(plot, dict) for about in plot.values()]
     return sum(
         (1 if isinstance(columns, str) else len(columns)) * (len(MODELS) if path == CURVES else 1)
@@ -94,7 +94,7 @@ def shown(folder, revision):
 
 
 def test_parameters_and_metrics_are_dvc_s(tried, few):
-    read = Reader(few.read_text())
+    read = Reader(few.read_text(encoding="utf-8"))
     assert read.tables["Those that differ"] == [
         ["Parameter", "HEAD", "few"],
         [f"{section('mlp')}.layers.layer1.units", "30", "12"],
@@ -113,7 +113,7 @@ def test_parameters_and_metrics_are_dvc_s(tried, few):
 
 def test_curves_that_differ_lie_over_one_another(tried, few):
     """Those of the MLP alone, out of the table that has all of them."""
-    page = few.read_text()
+    page = few.read_text(encoding="utf-8")
     figures = Reader(page).figures
     names = ["loss", "val_accuracy", "train_accuracy"]
     assert figures == [f"{name} in {CURVES}, mlp." for name in names]
@@ -179,20 +179,23 @@ def test_the_workspace_is_the_other_run_when_none_is_named(project, num_weights)
     parameters.set_value(params, SNAPSHOTS, 3)
     parameters.write(params, project)
     metrics = project / paths.metrics("cnn")
-    found = json.loads(metrics.read_text())
+    found = json.loads(metrics.read_text(encoding="utf-8"))
     accuracy = found["test_accuracy"]
-    metrics.write_text(json.dumps(found | {"test_accuracy": 0.5}))
+    metrics.write_text(json.dumps(found | {"test_accuracy": 0.5}), encoding="utf-8")
     assert compare(project, "HEAD").returncode == 0
-    read = Reader((project / PAGE).read_text())
+    read = Reader((project / PAGE).read_text(encoding="utf-8"))
     assert read.tables["Those that differ"][1:] == [[SNAPSHOTS, "16", "3"]]
     table = read.tables[ALL]
     changed = [row[1:] for row in table[1:] if row[4] != "0"]
     assert changed == [["test_accuracy", f"{accuracy:.6g}", "0.5", f"−{accuracy - 0.5:.6g}"]]
     for same, what in ((num_curves(), "curves"), (num_weights, "weights")):
-        assert f"{same} of {same} {what}" in (project / PAGE).read_text()
+        assert f"{same} of {same} {what}" in (project / PAGE).read_text(encoding="utf-8")
 
     curves = project / CURVES
-    curves.write_text(curves.read_text().replace("iteration,loss", "iteration,lost"))
+    curves.write_text(
+        curves.read_text(encoding="utf-8").replace("iteration,loss", "iteration,lost"),
+        encoding="utf-8",
+    )
     result = compare(project, "HEAD")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (f"error: workspace: {CURVES} has no numbers iteration and loss\n")
@@ -222,11 +225,11 @@ def test_what_cannot_be_read_is_one_line(tried, tmp_path):
 
 def test_a_window_opens_where_there_is_one(tried, tmp_path):
     browser = tmp_path / "browser"
-    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n', encoding="utf-8")
     browser.chmod(0o755)
     result = compare(tried, "HEAD", "HEAD", BROWSER=f"{browser} %s")
     assert (result.returncode, result.stdout) == (0, f"{PAGE}\n")
-    assert (tmp_path / "opened").read_text() == f"{(tried / PAGE).as_uri()}\n"
+    assert (tmp_path / "opened").read_text(encoding="utf-8") == f"{(tried / PAGE).as_uri()}\n"
 
 
 def test_make_names_both_runs(tried):

@@ -11,7 +11,7 @@ from common.project import execute, ran
 
 
 def metrics(project, model):
-    return json.loads((project / f"artifacts/metrics/{model}.json").read_text())
+    return json.loads((project / f"artifacts/metrics/{model}.json").read_text(encoding="utf-8"))
 
 
 def as_json(project, *command):

@@ -49,7 +49,9 @@ def test_the_kernels_of_both_convolutions_are_drawn(pipeline):
 
 
 def test_a_matplotlibrc_of_the_user_changes_nothing(pipeline, tmp_path):
-    (tmp_path / "matplotlibrc").write_text("font.size: 30\nsavefig.facecolor: pink\n")
+    (tmp_path / "matplotlibrc").write_text(
+        "font.size: 30\nsavefig.facecolor: pink\n", encoding="utf-8"
+    )
     (tmp_path / "stages").symlink_to(pipeline / "stages")
     (tmp_path / "artifacts/curves").mkdir(parents=True)
     (tmp_path / "artifacts/curves/cnn.csv").symlink_to(pipeline / "artifacts/curves/cnn.csv")

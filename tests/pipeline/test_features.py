@@ -97,7 +97,7 @@ def test_features_need_fewer_images_than_pixels(pipeline):
 def test_all_images_give_the_accuracy_of_the_trained_models(pipeline):
     last = read_table(pipeline / paths.DATA_EFFICIENCY / "accuracy.csv")[-1]
     for column, model in (("pixels", "logistic"), ("features", "probe")):
-        metrics = json.loads((pipeline / paths.metrics(model)).read_text())
+        metrics = json.loads((pipeline / paths.metrics(model)).read_text(encoding="utf-8"))
         assert last[column] == metrics["test_accuracy"]
 
 
@@ -114,7 +114,7 @@ def test_the_project_s_own_images_have_a_row_each(pipeline):
             assert (row["width"], row["height"]) == image.size
         assert row["label"] == name.split("/")[0]
         assert len(row["features"]) == 256
-    assert (pipeline / paths.SKIPPED_IMAGES).read_text() == "path,reason\n"
+    assert (pipeline / paths.SKIPPED_IMAGES).read_text(encoding="utf-8") == "path,reason\n"
 
 
 def test_the_features_of_images_are_those_of_torchvision_s_network(pipeline):

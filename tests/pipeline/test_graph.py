@@ -100,7 +100,7 @@ def test_more_hidden_units_concern_the_mlp_alone_and_going_back_runs_nothing(pro
     before = metrics.read_bytes()
     change_units(project, 12)
     assert ran(execute(project, "dvc", "repro")) == downstream("train@mlp")
-    changed = json.loads(metrics.read_text())
+    changed = json.loads(metrics.read_text(encoding="utf-8"))
     assert changed["num_parameters"] == 795 * 12 + 10
     diff = json.loads(execute(project, "dvc", "metrics", "diff", "--json").stdout)
     [(path, values)] = diff.items()
@@ -111,7 +111,7 @@ def test_more_hidden_units_concern_the_mlp_alone_and_going_back_runs_nothing(pro
     assert params == {"params.yaml": {UNITS: change_of_units}}
 
     execute(project, "dvc", "plots", "diff", "-o", str(tmp_path / "plots")).check_returncode()
-    page = (tmp_path / "plots/index.html").read_text()
+    page = (tmp_path / "plots/index.html").read_text(encoding="utf-8")
     for revision in ("HEAD", "workspace"):  # pictures side by side
         assert f"{revision}_artifacts_figures_mlp_weights.png" in page
 
@@ -179,7 +179,7 @@ def test_plots_set_the_models_over_one_another_and_show_every_figure(project, tm
         answers = confusion["content"]["data"]["values"]
         assert len(answers) == parameters.read(project)["digits"]["test"]
         assert {"actual", "predicted"} < answers[0].keys()
-    drawn_by_dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    drawn_by_dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     by_dvc = len(MODELS) + sum(isinstance(plot, dict) for plot in drawn_by_dvc)
     assert len(plots) == len(figures) + by_dvc
 
@@ -208,6 +208,8 @@ def test_the_run_cache_tells_all_parameters_apart():
             if isinstance(value, dict):
                 yield from keys(value)
 
-    for name, stage in yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"].items():
+    for name, stage in yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))[
+        "stages"
+    ].items():
         for values in stage.get("params", {}).values():
             assert not {"size", "nfiles"} & set(keys(values)), name

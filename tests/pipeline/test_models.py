@@ -83,13 +83,15 @@ def extended(pipeline, made_once):
             params["models"][name] = model | SETTINGS | {"optimizer": (ADAM, SGD)[index % 2]}
         parameters.write(params, folder)
         result = execute(folder, "dvc", "repro")
-        (folder / "ran").write_text(json.dumps(sorted(ran(result))))
+        (folder / "ran").write_text(json.dumps(sorted(ran(result))), encoding="utf-8")
 
     return made_once("extended", make)
 
 
 def test_adding_models_runs_their_own_stages_and_the_page(extended):
-    assert set(json.loads((extended / "ran").read_text())) == stages_of(*ADDED) | {"report"}
+    assert set(json.loads((extended / "ran").read_text(encoding="utf-8"))) == stages_of(*ADDED) | {
+        "report"
+    }
 
 
 def test_added_models_are_measured_drawn_and_plotted(extended):
@@ -162,7 +164,7 @@ def test_removing_models_leaves_a_working_pipeline(project, browser, kept):
         names = "typeof data === 'undefined' ? [] : Object.keys(data.models ?? {})"
         assert page.evaluate(names) == live
     own = project / "artifacts/models/notes.txt"
-    own.write_text("somebody's own")
+    own.write_text("somebody's own", encoding="utf-8")
     removed = execute(project, *CHECK)
     assert own.exists()
     own.unlink()

@@ -20,7 +20,9 @@ def test_two_at_once_on_different_targets(emptied, pipeline):
     """They interleave as they may: another order every time."""
     photograph = start(emptied, "alexnet_maps", "convolve")
     digits = start(emptied, "weight_grid@cnn", "learning_curves@mlp", "weight_grid@logistic")
-    assert (photograph.wait(), digits.wait()) == (0, 0), (emptied / "log").read_text()
+    assert (photograph.wait(), digits.wait()) == (0, 0), (emptied / "log").read_text(
+        encoding="utf-8"
+    )
     assert_as_committed(emptied, pipeline)
 
 

@@ -66,14 +66,14 @@ def test_what_one_computed_another_need_not(remote, tried, pipeline, tmp_path):
     assert ran(follow(taker, repro, **remote.environment)) == set()
     metrics = taker / "artifacts/metrics/mlp.json"
     assert metrics.read_bytes() == (tried / "artifacts/metrics/mlp.json").read_bytes()
-    assert json.loads(metrics.read_text())["num_parameters"] == 795 * 12 + 10
+    assert json.loads(metrics.read_text(encoding="utf-8"))["num_parameters"] == 795 * 12 + 10
 
 
 def test_secrets_stay_on_the_machine(tried, tmp_path):
     giver = copy_pipeline(tried, tmp_path / "giver")
     for heading in ("SSH", "WebDAV", "S3"):
         follow(giver, Remote(heading, {" shared ": f" {heading} "}).commands())
-    committed = (giver / ".dvc/config").read_text()
+    committed = (giver / ".dvc/config").read_text(encoding="utf-8")
     assert not re.search("user|pass|key|secret", committed, re.IGNORECASE)
     changes = execute(giver, "git", "status", "--porcelain", ".dvc").stdout
     assert changes.split() == ["M", ".dvc/config"]
@@ -93,7 +93,9 @@ def test_one_file_is_had_elsewhere(tried, pipeline, tmp_path):
     follow(elsewhere, "git init -q && dvc init -q")
     follow(elsewhere, import_)
     assert (elsewhere / "cnn.safetensors").read_bytes() == model
-    [dependency] = yaml.safe_load((elsewhere / "cnn.safetensors.dvc").read_text())["deps"]
+    [dependency] = yaml.safe_load((elsewhere / "cnn.safetensors.dvc").read_text(encoding="utf-8"))[
+        "deps"
+    ]
     assert dependency["repo"]["url"] == url
     assert "up to date" in follow(elsewhere, "dvc status").stdout
 

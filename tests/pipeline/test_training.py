@@ -82,7 +82,7 @@ def test_curves_and_weights_are_those_of_a_plain_loop(pipeline, digits, name, di
     [("logistic", 7850, 0.85), ("mlp", 23860, 0.85), ("cnn", 4266, 0.9)],
 )
 def test_the_metrics_are_those_of_the_saved_model(pipeline, digits, name, count, lowest):
-    metrics = json.loads((pipeline / f"artifacts/metrics/{name}.json").read_text())
+    metrics = json.loads((pipeline / f"artifacts/metrics/{name}.json").read_text(encoding="utf-8"))
     *_, (iteration, loss, train_accuracy, val_accuracy) = read_curve(
         pipeline / f"artifacts/curves/{name}.csv"
     )

@@ -28,10 +28,12 @@ def made_up(project):
     model.weights["conv1.bias"][2] += 0.5
     save_model(model, project / "artifacts/models/cnn.safetensors")
     path = project / paths.metrics("mlp")
-    metrics = json.loads(path.read_text())
-    path.write_text(json.dumps(metrics | {"test_accuracy": 0.125}, indent=2) + "\n")
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(
+        json.dumps(metrics | {"test_accuracy": 0.125}, indent=2) + "\n", encoding="utf-8"
+    )
     curve = project / "artifacts/curves/mlp.csv"
-    curve.write_text(curve.read_text().replace("\n93,", "\n94,"))
+    curve.write_text(curve.read_text(encoding="utf-8").replace("\n93,", "\n94,"), encoding="utf-8")
     parquet = project / "artifacts/embedded_images/part-000000.parquet"
     rows = pq.read_table(parquet).to_pandas()
     rows.loc[3, "width"] += 1
@@ -48,11 +50,11 @@ def made_up(project):
 
 @pytest.mark.slow
 def test_what_is_committed_is_reproduced_and_what_is_made_up_is_found(project):
-    (project / "params.yaml").open("a").write("# a note\n")  # not committed
+    (project / "params.yaml").open("a", encoding="utf-8").write("# a note\n")  # not committed
     result = verify(project)
     assert result.returncode == 0, result.stdout + result.stderr
     rows = [line for line in result.stdout.splitlines() if line.endswith("  same")]
-    assert len(rows) == len(outputs((project / "dvc.lock").read_text()))
+    assert len(rows) == len(outputs((project / "dvc.lock").read_text(encoding="utf-8")))
     assert len(rows) == len(outs(*stages()))
     assert "DIFFERENT" not in result.stdout
     assert "Not committed, so not verified:\n M params.yaml\n" in result.stdout
@@ -83,7 +85,7 @@ def test_what_is_committed_is_reproduced_and_what_is_made_up_is_found(project):
     assert "Not committed" not in result.stdout
 
     shutil.rmtree(project / ".dvc/cache")
-    project.joinpath("dvc.lock").write_text("")  # nor is what is there any use
+    project.joinpath("dvc.lock").write_text("", encoding="utf-8")  # nor is what is there any use
     result = verify(project)
     assert result.returncode == 1
     assert (

@@ -38,7 +38,7 @@ def test_a_long_line_is_thinned_and_keeps_its_ends():
 
 def test_lines_have_all_styles_in_turn_and_then_again():
     """And each style has a colour and, but for the first, dashes of its own."""
-    style = (TEMPLATES / "page.css").read_text()
+    style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     styles = dict(re.findall(r"\.line-(\d) \{ stroke: (.*?;?) \}", style))
     assert sorted(styles) == [str(index) for index in range(8)]
     colours = [each.split(";")[0] for each in styles.values()]

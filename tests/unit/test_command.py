@@ -1,5 +1,7 @@
 """The stages as commands, and their writing of files."""
 
+import os
+import re
 import shutil
 import sys
 from collections import defaultdict
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.core.base.files import new_file
+from stages.core.base.files import new_file, new_folder
 from stages.core.base.values import flatten
 
 from common.graph import commands, graph
@@ -19,7 +21,7 @@ from common.project import ROOT, execute
 STAGES = {stage.name: stage for stage in graph()}
 FIGURES = {
     plot
-    for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     if isinstance(plot, str)  # a picture; the others are columns of tables
 }
 
@@ -94,7 +96,7 @@ if __name__ == "__main__":
 @pytest.fixture
 def example(tmp_path):
     """Run a command whose `main` takes a text, a number and a path."""
-    (tmp_path / "example.py").write_text(EXAMPLE)
+    (tmp_path / "example.py").write_text(EXAMPLE, encoding="utf-8")
     return partial(execute, tmp_path, sys.executable, "-m", "example", PYTHONPATH=str(ROOT))
 
 
@@ -121,6 +123,28 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     )
     result = execute(ROOT, sys.executable, "-c", code)
     assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.fault("a standard output that is full or closed")
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("act", "line"),
+    [
+        ("say('a')", "error: standard output: No space left on device"),
+        ("print('a')", "error: .*No space left on device"),
+        ("say('a'); sys.exit(3)", "error: standard output: No space left on device"),
+        ("raise InputError('bad')", "error: bad"),
+        ("raise OSError(28, 'No space left on device', 'x')", "error: x: No space left on device"),
+    ],
+)
+def test_a_standard_output_that_is_full_is_one_line(act, line, buffered):
+    code = (
+        "import sys, stages.core.base.command; from stages.core.base.errors import *\n"
+        f"with explained(): {act}"
+    )
+    command = ("sh", "-c", 'exec "$@" > /dev/full', "sh", sys.executable, "-c", code)
+    result = execute(ROOT, *command, PYTHONUNBUFFERED=buffered)
+    assert result.returncode == 1 and re.fullmatch(f"{line}\n", result.stderr), result.stderr
 
 
 @pytest.mark.parametrize(
@@ -174,7 +198,7 @@ def test_what_the_machine_lacks_is_one_line(tmp_path, act, limit, line, where):
         text = EXAMPLE.replace("def main", f"{act}\ndef main")
     else:
         text = EXAMPLE.replace("print(repr((name, count, out)))", act)
-    (tmp_path / "example.py").write_text(text)
+    (tmp_path / "example.py").write_text(text, encoding="utf-8")
     command = f"ulimit -v {limit} && {sys.executable} -m example a 1 b"
     result = execute(tmp_path, "bash", "-c", command, PYTHONPATH=str(ROOT))
     assert (result.returncode, result.stdout, result.stderr) == (1, "", f"{line}\n")
@@ -189,7 +213,9 @@ def test_what_the_machine_lacks_is_one_line(tmp_path, act, limit, line, where):
     ],
 )
 def test_a_missing_module_is_one_line_that_says_where_and_how(tmp_path, name, remedy):
-    (tmp_path / "example.py").write_text(EXAMPLE.replace("def main", f"import {name}\ndef main"))
+    (tmp_path / "example.py").write_text(
+        EXAMPLE.replace("def main", f"import {name}\ndef main"), encoding="utf-8"
+    )
     words = (sys.executable, "-m", "example", "a", "1", "b")
     result = execute(tmp_path, *words, PYTHONPATH=str(ROOT))
     assert (result.returncode, result.stdout) == (1, "")
@@ -198,7 +224,9 @@ def test_a_missing_module_is_one_line_that_says_where_and_how(tmp_path, name, re
 
 
 def test_other_faults_of_ours_are_tracebacks(tmp_path):
-    (tmp_path / "example.py").write_text(EXAMPLE.replace("def main", "1 / 0\ndef main"))
+    (tmp_path / "example.py").write_text(
+        EXAMPLE.replace("def main", "1 / 0\ndef main"), encoding="utf-8"
+    )
     result = execute(tmp_path, sys.executable, "-m", "example", PYTHONPATH=str(ROOT))
     assert result.returncode == 1
     assert result.stderr.startswith("Traceback") and "ZeroDivisionError" in result.stderr
@@ -244,6 +272,53 @@ def test_an_output_that_is_linked_to_a_cache_is_replaced(tmp_path):
     with new_file(path) as file:
         file.write(b"new")
     assert (path.read_bytes(), cached.read_bytes()) == (b"new", b"cached")
+
+
+@pytest.mark.fault("a device or a pipe where a file is to be written")
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    """As /dev/null would be, for root."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for new in (new_file, new_folder):
+        with pytest.raises(FileExistsError, match="neither a file nor a folder"), new(pipe):
+            pass
+    assert pipe.is_fifo() and [*tmp_path.iterdir()] == [pipe]
+
+
+@pytest.mark.parametrize("path", ["", "/", "folder"])
+def test_a_folder_in_place_of_a_file_is_named(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(IsADirectoryError) as caught, new_file(Path(path)):
+        pass
+    assert caught.value.filename == Path(path)
+
+
+@pytest.mark.parametrize("linked", ["folder", "file", "nothing"])
+def test_a_link_is_replaced_by_a_folder(tmp_path, linked):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/old").touch()
+    (tmp_path / "file").touch()
+    path = tmp_path / "link"
+    path.symlink_to(linked)
+    with new_folder(path) as folder:
+        (folder / "new").touch()
+    assert [p.name for p in path.iterdir()] == ["new"] and not path.is_symlink()
+    assert (tmp_path / "folder/old").exists() and (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("setting", ["TQDM_MININTERVAL=soon", "TQDM_NCOLS=wide"])
+def test_settings_of_the_bar_that_are_none_do_not_count(setting):
+    code = "import stages.core.base.command; from stages.core.base.progress import progress\n"
+    code += "with progress(1, 'x') as bar: bar.update(1)"
+    result = execute(ROOT, "env", setting, sys.executable, "-c", code)
+    assert (result.returncode, result.stderr) == (0, "0 of 1 x\n1 of 1 x\n")
+
+
+def test_a_standard_error_that_is_closed_is_no_error():
+    code = "from stages.core.base.progress import progress\nwith progress(1, 'x'): pass"
+    result = execute(ROOT, "sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", code)
+    assert result.returncode == 0
 
 
 def test_an_operation_takes_one_thread_unless_the_user_says_otherwise():

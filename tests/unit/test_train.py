@@ -150,7 +150,7 @@ def test_dropout_is_for_training_alone(small):
     assert second != first
     assert second[-1][1] < second[0][1] / 2  # it learns
     assert second == small("cnn", layers=DROPOUT)
-    test = json.loads(paths.metrics("cnn").read_text())["test_accuracy"]
+    test = json.loads(paths.metrics("cnn").read_text(encoding="utf-8"))["test_accuracy"]
 
     trained = load_model(paths.weights("cnn"))
     assert list(trained.layers) == list(DROPOUT)

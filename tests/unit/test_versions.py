@@ -12,7 +12,7 @@ from common.project import ROOT
 
 
 def versions(lock):
-    return set(re.findall(r"^[a-z0-9-]+==[^ \n]+", lock.read_text(), re.MULTILINE))
+    return set(re.findall(r"^[a-z0-9-]+==[^ \n]+", lock.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def test_they_are_the_locks_and_every_stage_depends_on_them():
@@ -35,7 +35,9 @@ def test_what_is_locked_is_installed():
 def test_another_version_is_warned_of(monkeypatch, module, package):
     import PIL  # noqa: F401
 
-    locked = dict(line.split("==") for line in LOCKED.read_text().splitlines())[package]
+    locked = dict(line.split("==") for line in LOCKED.read_text(encoding="utf-8").splitlines())[
+        package
+    ]
     monkeypatch.setattr(sys.modules[module], "__version__", "1.0")
     [warning] = other_versions()
     assert warning.startswith(f"warning: {package} 1.0 is installed, but {locked} is locked: ")

@@ -24,7 +24,9 @@ sys.excepthook = explain
 # Settings that a user made for other programs. Libraries read them when they are imported: some
 # would stop a stage, and some would change what it draws or computes.
 for name in [*os.environ]:
-    if name.startswith(("MPLBACKEND", "NPY_", "NUMPY_", "PYTORCH_", "TORCH_")):
+    if name == "TQDM_DISABLE":  # for silence, which changes nothing
+        continue
+    if name.startswith(("MPLBACKEND", "NPY_", "NUMPY_", "PYTORCH_", "TORCH_", "TQDM_")):
         del os.environ[name]
 os.environ["MATPLOTLIBRC"] = os.devnull
 # Stages have a thread of their own for each core; a library's would only compete with them.

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import sys
 import traceback
 from collections.abc import Iterator
@@ -16,12 +15,26 @@ class InputError(Exception):
     """Its message says what is wrong, where, and what would be right."""
 
 
+def say(*lines: str) -> None:
+    """Print lines, and write all that was printed. Raises OSError that names standard output if
+    that is impossible."""
+    try:
+        for line in lines:
+            print(line)
+        if sys.stdout is not None:  # it may be closed
+            sys.stdout.flush()
+    except OSError as error:
+        error.filename = "standard output"
+        raise
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn an InputError, or an error of the operating system (no such file, no space left, no
     permission), into one line on standard error and exit status 1."""
     try:
         yield
+        say()
     except KeyboardInterrupt:
         sys.exit(130)  # a shell's status for an interrupted command
     except InputError as error:
@@ -31,6 +44,11 @@ def explained() -> Iterator[None]:
             raise
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {where}{error.strerror}")
+    finally:
+        try:
+            say()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain at exit
 
 
 def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -42,8 +60,12 @@ def explain(kind: type[BaseException], error: BaseException, trace: TracebackTyp
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain at exit
         return
     if isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY):
-        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        allowed = f": `ulimit -v` allows {limit // 1024} KiB" if limit > 0 else ""
+        allowed = ""
+        if sys.platform != "win32":
+            import resource
+
+            limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+            allowed = f": `ulimit -v` allows {limit // 1024} KiB" if limit > 0 else ""
         print(f"error: not enough memory{allowed}", file=sys.stderr)
     elif "can't start new thread" in str(error):
         print("error: no more threads: `ulimit -u`, or the memory, is used up", file=sys.stderr)

@@ -1,7 +1,9 @@
 """Atomic writes: a file or folder is either complete or not there."""
 
 import csv
+import errno
 import io
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +16,13 @@ from uuid import uuid4
 def _partial(path: Path) -> Path:
     """A unique temporary name beside `path`, so that a leftover process cannot write into our file.
 
-    Removes leftover files of killed processes.
+    Removes leftover files of killed processes. Raises FileExistsError if there is a device or a
+    pipe, such as /dev/null: it must not be replaced. An empty path is the current folder.
     """
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FileExistsError(errno.EEXIST, "It is neither a file nor a folder", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f"{escape(path.name)}.*.partial"):
         if left.is_dir():
@@ -55,8 +62,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        if path.exists():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         partial.replace(path)
     except OSError as error:
         failed = Path(error.filename or partial)

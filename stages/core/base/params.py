@@ -38,18 +38,40 @@ P = TypeVar("P")
 def read_params(section: str, kind: type[P]) -> P:
     """The section of params.yaml with a dotted name ("models.mlp"), validated as `kind`.
 
-    The file is parsed as YAML 1.2, as DVC does: `1e-3` is a number (to PyYAML it is a string).
     Raises InputError naming each wrong key, its value and what is allowed.
     """
+    return validated(read_all(), section, kind)
+
+
+def read_all() -> Any:
+    """Whatever params.yaml holds.
+
+    The file is parsed as YAML 1.2, as DVC does: `1e-3` is a number (to PyYAML it is a string).
+    Raises InputError naming the line if it is not YAML.
+    """
     try:
-        values = YAML(typ="safe", pure=True).load(PARAMS.read_bytes().decode("utf-8-sig"))
+        text = PARAMS.read_bytes().decode("utf-8-sig")
+        return YAML(typ="safe", pure=True).load(text)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{PARAMS}, line {line}: it is not UTF-8; save it as UTF-8") from None
     except MarkedYAMLError as error:
-        raise InputError(f"{PARAMS}, line {error.problem_mark.line + 1}: {error.problem}") from None
+        if mark := re.search("^<{7} .*$", text, re.MULTILINE):
+            line = text.count("\n", 0, mark.start()) + 1
+            raise InputError(
+                f"{PARAMS}, line {line}: git could not merge two versions, and left its marks; "
+                "keep one of them, and remove the marks"
+            ) from None
+        words = error.problem
+        if words.startswith("but "):
+            words = f"{error.context}, {words}"
+        raise InputError(f"{PARAMS}, line {error.problem_mark.line + 1}: {words}") from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{PARAMS} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def validated(values: Any, section: str, kind: type[P]) -> P:
+    """The section with a dotted name in the `values` of params.yaml; raises as `read_params`."""
     for key in section.split("."):
         if not isinstance(values, dict) or key not in values:
             raise InputError(f"{PARAMS}: {section} is missing")

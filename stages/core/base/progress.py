@@ -40,7 +40,7 @@ def progress(total: int, unit: str) -> Iterator[Progress]:
 
     `unit`: what is counted, in the plural. A block that fails leaves the last line as it is.
     """
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():  # it may be closed
         columns, rows = get_terminal_size()  # 80 × 24 where it says 0, as some do; tqdm is silent
         with tqdm(total=total, unit=f" {unit}", ncols=columns, nrows=rows) as bar:
             yield bar

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 
 from stages.core.base.errors import InputError
+from stages.core.base.labels import NUM_LABELS
 from stages.core.base.tensors import load_tensors, open_tensors
 
-NUM_LABELS = 10
 FEATURE_MAPS = 256  # of AlexNet's last convolution
 SPLITS = ("test", "train", "val")  # sorted, as in the file
 

@@ -3,9 +3,9 @@
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from os import W_OK, access
+from os import W_OK, access, environ
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,20 +14,11 @@ import requests
 from requests.exceptions import ChunkedEncodingError, InvalidURL, ProxyError, SSLError
 from urllib3.exceptions import LocationParseError
 
+from stages.core.base.addresses import redacted, secrets, shown
 from stages.core.base.errors import InputError
 
 TIMEOUT = (10, 30)  # seconds to connect, and to wait for more data
 T = TypeVar("T")
-
-
-def redacted(text: str) -> str:
-    """The text without the passwords and tokens in its addresses, as pip shows them:
-    https://user:****@host, or https://****@host for a user alone, which may be a token.
-
-    It rather takes away too much: addresses may lack their scheme, and passwords contain / or @.
-    """
-    text = re.sub(r"(//|(?<![^\s'\"]))([^\s:]*):(?!//)\S+@", r"\1\2:****@", text)
-    return re.sub(r"(//(?=[^\s:]+:?@)|(?<![^\s'\"])(?=[^\s:/]+:?@))[^\s:]+:?@", r"\1****@", text)
 
 
 class SourceError(Exception):
@@ -37,30 +28,58 @@ class SourceError(Exception):
         super().__init__(redacted(message))
 
 
+# Settings in the environment that requests and pip follow.
+SETTINGS = r"PIP_(CERT|CLIENT_CERT|PROXY)|(REQUESTS|CURL)_CA_BUNDLE|(?i:\w+_PROXY)"
+
+
+def setting(value: str) -> str:
+    """A setting, and where the user has it."""
+    names = [name for name in environ if environ[name] == value and re.fullmatch(SETTINGS, name)]
+    return f"{shown(value)} ({', '.join(names) or 'a setting of pip'})"
+
+
 @contextmanager
-def asking(url: str) -> Iterator[None]:
-    """Turn what goes wrong with requests to `url`, or with the answer, into a SourceError."""
+def asking(url: str, **options: Any) -> Iterator[None]:
+    """Turn what goes wrong with requests to `url`, or with the answer, into a SourceError.
+    `options` are those of requests.get."""
     try:
         yield
-    except requests.HTTPError as error:
-        raise SourceError(f"{url}: answered {error.response.status_code}") from None
-    except SSLError:
-        raise SourceError(f"{url}: no secure connection: its certificate is refused") from None
-    except ProxyError:
-        raise SourceError(f"{url}: the proxy does not answer, or refuses") from None
-    except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError) as error:
-        reason = "timed out" if "timed out" in str(error) else "no connection, or it was lost"
-        raise SourceError(f"{url}: {reason}") from None
     except (SourceError, InputError):
         raise
     except Exception as error:  # wrong addresses, proxies and pages raise errors of any kind
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of this machine: a full disk, say
-        reason = " ".join(str(error).split()) or repr(error)
-        if isinstance(error, InvalidURL | LocationParseError) or reason.startswith("Port "):
-            # The text has what could not be read as host and port: a part of the password, perhaps.
-            reason = "not a valid address; in user and password, / is written %2F, # %23, ? %3F"
-        raise SourceError(f"{url}: {reason}") from None
+        raise SourceError(f"{shown(url)}: {reason(error, url, options)}") from None
+
+
+def reason(error: Exception, url: str, options: dict[str, Any]) -> str:
+    """What went wrong with a request, and the user's settings that it followed."""
+    proxy, files = "", list[str]()
+    with suppress(ValueError):  # it may not even be an address
+        followed = requests.Session().merge_environment_settings(
+            url, options.get("proxies", {}), None, options.get("verify", True), options.get("cert")
+        )
+        proxy = requests.utils.select_proxy(url, followed["proxies"]) or ""
+        files = [file for file in (followed["verify"], followed["cert"]) if isinstance(file, str)]
+    through = f", through the proxy {setting(proxy)}" if proxy else ""
+    text = " ".join(str(error).split()) or repr(error)
+    if isinstance(error, requests.HTTPError):
+        return f"answered {error.response.status_code}{through}"
+    if isinstance(error, SSLError):
+        trusted = "".join(f" by {setting(file)}" for file in files[:1])
+        return f"no secure connection: its certificate is refused{trusted}{through}"
+    if isinstance(error, ProxyError):
+        return f"the proxy {setting(proxy)} does not answer, or refuses"
+    if isinstance(error, requests.ConnectionError | requests.Timeout | ChunkedEncodingError):
+        how = "timed out" if "timed out" in text else "no connection, or it was lost"
+        return how + through
+    is_invalid = isinstance(error, InvalidURL | LocationParseError) or text.startswith("Port ")
+    if is_invalid or any(secret in text for secret in secrets(url) | secrets(proxy)):
+        # The text has what could not be read as host and port: a part of the password, perhaps.
+        text = "not a valid address; in user and password, / is written %2F, # %23, ? %3F"
+    for file in files:
+        text = text.replace(file, setting(file))
+    return text + (through if isinstance(error, requests.RequestException) or is_invalid else "")
 
 
 def first_good(what: str, sources: Iterable[Callable[[], T]], by_hand: str) -> T:
@@ -119,7 +138,7 @@ def download(url: str, digest: str | None, fetch: Callable[[str], None] | None =
     try:
         with asking(url):
             path = pooch.retrieve(
-                redacted(url),  # which pooch prints
+                shown(url),  # which pooch prints
                 known_hash=digest,
                 fname=url.rsplit("/", 1)[-1],
                 path=folder(),
@@ -134,6 +153,9 @@ def download(url: str, digest: str | None, fetch: Callable[[str], None] | None =
 def over_http(url: str, output: str, **options: Any) -> None:
     """Put the file at `url` at the path `output`. `options` are those of requests.get."""
     http = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=TIMEOUT, **options
+        progressbar=sys.stderr is not None and sys.stderr.isatty(),
+        chunk_size=2**16,
+        timeout=TIMEOUT,
+        **options,
     )
     http(url, output, None)

@@ -24,6 +24,7 @@ import urllib3
 from pypi_simple import ACCEPT_ANY, PYPI_SIMPLE_ENDPOINT, ProjectPage
 from requests.auth import HTTPBasicAuth
 
+from stages.core.base.addresses import shown
 from stages.core.fetch import download
 from stages.core.fetch.download import SourceError, asking, over_http
 
@@ -72,11 +73,20 @@ def settings() -> dict[str, str]:
 
 def places(pip: dict[str, str], project: str) -> Iterator[str]:
     """Where to look for a project's files: addresses of pages of links, and folders."""
-    yield from pip.get("find-links", "").split()
+    yield from listed(pip, "find-links")
     if pip.get("no-index", "").lower() not in ("y", "yes", "t", "true", "on", "1"):
         first = pip.get("index-url", PYPI_SIMPLE_ENDPOINT)
-        for index in (first, *pip.get("extra-index-url", "").split()):
+        for index in (first, *listed(pip, "extra-index-url")):
             yield f"{index.rstrip('/')}/{project}/"
+
+
+def listed(pip: dict[str, str], name: str) -> Iterator[str]:
+    """The addresses in one of pip's lists. Raises SourceError if one was cut at a space: what looks
+    like a host may be a part of its password."""
+    words = pip.get(name, "").split()
+    if any("@" in word and "://" not in word and word[0] not in "./~" for word in words):
+        raise SourceError(f"{name} of pip: a space in a user or password is written %20")
+    yield from words
 
 
 def fetch_from(place: str, project: str, filename: str, pip: dict[str, str], output: str) -> None:
@@ -86,7 +96,10 @@ def fetch_from(place: str, project: str, filename: str, pip: dict[str, str], out
     folder = local(address)
     if folder is not None and (folder / filename).is_file():
         return copy(folder / filename, output)
-    for package in page_at(address, auth, project, pip).packages:
+    how = options(address, pip)
+    with asking(place, **how):
+        page = page_at(address, auth, project, how)
+    for package in page.packages:
         if package.filename == filename:
             link, own = parted(package.url)
             file = local(link)
@@ -94,27 +107,28 @@ def fetch_from(place: str, project: str, filename: str, pip: dict[str, str], out
                 return copy(file, output)
             if not requests.Session().should_strip_auth(address, link):
                 own = own or auth
-            with asking(link):
-                return over_http(link, output, auth=own, **options(link, pip))
+            how = options(link, pip)
+            with asking(link, **how):
+                return over_http(link, output, auth=own, **how)
     raise ValueError(f"it has no file {filename}")
 
 
 def page_at(
-    address: str, auth: HTTPBasicAuth | None, project: str, pip: dict[str, str]
+    address: str, auth: HTTPBasicAuth | None, project: str, how: dict[str, Any]
 ) -> ProjectPage:
-    """The page of links at an address, or in a folder."""
+    """The page of links at an address, or in a folder; `how`: options of requests.get."""
     if (path := local(address)) is not None:
         file = path / "index.html" if path.is_dir() else path
         try:
             return ProjectPage.from_html(project, file.read_bytes(), file.absolute().as_uri())
         except OSError as error:
-            raise SourceError(f"{file}: {error.strerror}") from None
+            raise SourceError(f"{shown(str(file))}: {error.strerror}") from None
     answer = requests.get(
         address,
         auth=auth,
         headers={"Accept": ACCEPT_ANY},
         timeout=download.TIMEOUT,
-        **options(address, pip),
+        **how,
     )
     answer.raise_for_status()
     try:
@@ -144,7 +158,7 @@ def copy(file: Path, output: str) -> None:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise SourceError(f"{file}: {error.strerror}") from None
+        raise SourceError(f"{shown(str(file))}: {error.strerror}") from None
     Path(output).write_bytes(content)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.core.base.errors import InputError
+from stages.core.base.labels import NUM_LABELS
 
 
 class Prediction(NamedTuple):
@@ -27,8 +28,9 @@ def read_predictions(path: Path, count: int) -> list[Prediction]:
         predictions = [Prediction(int(a), int(p), float(share)) for a, p, share in rows]
     except (ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{path} is not a table of predictions: {error}") from None
+    labels = set(range(NUM_LABELS))
     right = all(
-        0 <= actual <= 9 and 0 <= predicted <= 9 and 0 <= share <= 1
+        {actual, predicted} <= labels and 0 <= share <= 1
         for actual, predicted, share in predictions
     )
     if tuple(header) != Prediction._fields or not right:
@@ -43,8 +45,8 @@ def read_predictions(path: Path, count: int) -> list[Prediction]:
 
 
 def confusion_matrix(predictions: Sequence[Prediction]) -> np.ndarray:
-    """How many images of each digit (10 rows) got which answer (10 columns)."""
-    counts = np.zeros((10, 10), np.int64)
+    """How many images of each digit (rows) got which answer (columns)."""
+    counts = np.zeros((NUM_LABELS, NUM_LABELS), np.int64)
     for actual, predicted, _ in predictions:
         counts[actual, predicted] += 1
     return counts

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.core.base.addresses import shown
 from stages.core.base.errors import InputError
 from stages.core.parallel.threads import Item, Result, in_order, in_threads
 
@@ -61,8 +62,8 @@ def connect(address: str) -> "Client":
         asyncio.run(reach(address))
         client = Client(address, timeout=ANSWER)
     except Exception as error:  # of any kind, if it is no scheduler that answers
-        reason = " ".join(str(error).split()) or "no answer"
-        raise InputError(f"no Dask scheduler answers at {address}: {reason}") from None
+        reason = " ".join(str(error).split()).replace(address, shown(address)) or "no answer"
+        raise InputError(f"no Dask scheduler answers at {shown(address)}: {reason}") from None
     places = client.run(project, on_error="return").values()  # an exception where it lacks `stages`
     if any(place != project() for place in places):
         client.close()
