@@ -43,7 +43,8 @@ WEIGHT_BYTES = 3_400_000  # of models that answer in the page; it names those th
 SNAPSHOT_BYTES = 1_500_000  # of all snapshots; where units are many, the first are shown
 PAGE_BYTES = 5_900_000  # the page leaves out figures that would make it larger, and names them
 ALEXNET_FIGURES = ("filters", "conv2_pool", "conv1_relu", "conv1")  # the most telling first
-PHOTO_SIDE, CHANNEL_SIDE = 320, 160  # pixels, at most
+PHOTO_SIDE, CHANNEL_SIDE, SLIDE_SIDE = 320, 160, 128  # pixels, at most
+FILTERS = 6  # of AlexNet's first, that the reader can slide over the photograph
 GREY = 128  # between tiles
 WORDS = {  # for the kinds of layers
     "conv": "convolution",
@@ -129,6 +130,16 @@ def photograph(photo: Image.Image) -> tuple[Picture, Picture]:
     small = photo.reduce(-(-photo.width // PHOTO_SIDE))
     channels = np.asarray(photo.reduce(-(-photo.width // CHANNEL_SIDE))).transpose(2, 0, 1)
     return picture(np.asarray(small)), picture(tiled(channels, 3, (4, 4), GREY))
+
+
+def to_slide(photo: Image.Image, filters: np.ndarray) -> dict[str, Any]:
+    """The photograph in grey, and those filters (outputs × 3 × side × side) that respond to grey
+    most, each summed over its three channels: where these are equal, that gives the same sums."""
+    grey = np.asarray(photo.convert("L").reduce(-(-photo.width // SLIDE_SIDE)))
+    red, green, blue = filters.transpose(1, 0, 2, 3)
+    summed = red + green + blue
+    numbers = np.argsort(-np.square(summed.astype(float)).max((1, 2)), kind="stable")[:FILTERS]
+    return {"photo": packed(grey), "filters": packed(summed[numbers]), "numbers": numbers.tolist()}
 
 
 def feature_maps(features: np.ndarray) -> Picture:
@@ -254,6 +265,7 @@ def sha256(path: Path) -> str:
 def main(
     digits: Path,
     photo: Path,
+    alexnet_weights: Path,
     models: Path,
     snapshots: Path,
     curves: Path,
@@ -292,6 +304,8 @@ def main(
     convolutions = read_table(convolution / "shapes.csv")
     features = load_tensors(alexnet / "features.safetensors")["features"]
     small_photo, channels = photograph(Image.open(photo))
+    filters = load_tensors(alexnet_weights)["features.0.weight"]
+    slide = to_slide(Image.open(photo), filters)
     drawn = {f"{name} weights": figures / name / "weights.png" for name in trained}
     drawn |= {"efficiency": data_efficiency / "accuracy.png"}
     drawn |= {name: alexnet / f"{name}.png" for name in ALEXNET_FIGURES}
@@ -300,7 +314,7 @@ def main(
         if path.exists():
             drawn[f"convolution {row['convolution']}"] = path
     read = (
-        *(digits, photo),
+        *(digits, photo, alexnet_weights),
         *(models / f"{name}.safetensors" for name in trained),
         *(curves / f"{name}.csv" for name in trained),
         *(predictions / f"{name}.csv" for name in trained),
@@ -316,6 +330,7 @@ def main(
         "live": live,
         "digits": packed(test_images[:TEST_DIGITS]) | {"labels": test_labels},
         "words": WORDS,
+        "slide": slide,
         "models": {
             name: {
                 "title": titles[name],
@@ -361,6 +376,7 @@ def main(
         "accuracy_chart": chart_of_models(curve_of, "val_accuracy", SHARE, top=1),
         "learning": {name: chart_of_sets(curve_of[name]) for name in live},
         "photo": small_photo,
+        "slide": slide,
         "channels": channels,
         "convolutions": convolutions,
         "architecture": (alexnet / "architecture.txt").read_text(encoding="utf-8"),
@@ -381,10 +397,10 @@ def main(
     def render_page(
         snapshots: dict[str, dict[str, Any]], pictures: dict[str, Picture | None]
     ) -> bytes:
-        scripts = ("maps.js", "models.js", "report.js") if live else ()
+        of_models = ("models.js", "report.js") if live else ()
         return render(
             "report.html.j2",
-            scripts,
+            ("maps.js", *of_models, "kernel.js"),
             data | {"snapshots": snapshots},
             watched=[*snapshots],
             figures=pictures,

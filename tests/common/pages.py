@@ -122,11 +122,11 @@ def serious_faults(page: Page) -> list[str]:
 
 
 def copy_inputs(pipeline: Path, folder: Path) -> None:
-    """All that the stage `report` reads, to be changed but for the digits and the photograph."""
+    """All that the stage `report` reads, to be changed but for what comes from `data`."""
     folder.mkdir(exist_ok=True)
     shutil.copy(pipeline / "params.yaml", folder)
-    for name in (paths.DIGITS, paths.PHOTO):
-        (folder / name).parent.mkdir(exist_ok=True)
+    for name in (paths.DIGITS, paths.PHOTO, paths.ALEXNET):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(pipeline / name)
     shutil.copytree(pipeline / "artifacts", folder / "artifacts")
 
