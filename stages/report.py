@@ -33,6 +33,16 @@ from stages.core.learning.predictions import (
 from stages.core.learning.trained import TrainedModel, load_model
 from stages.core.page.chart import Chart, Line
 from stages.core.page.page import Picture, packed, picture, render
+from stages.core.page.questions import (
+    Question,
+    digit_of_weights,
+    images_with_features,
+    mixed_up,
+    parameters_of_convolution,
+    parameters_of_linear,
+    side_after_stride,
+    ten_times,
+)
 
 PIXELS = (1, 28, 28)  # what a model takes that answers in the page: the shape of a drawn digit
 SHARE = "share of the digits recognised"
@@ -190,6 +200,58 @@ def drawn_weights(model: TrainedModel) -> str:
     return "logits" if first == [*model.layers][-1] else "units"
 
 
+def on_pixels(models: Mapping[str, TrainedModel], live: Sequence[str]) -> list[str]:
+    """The models in the page whose logits have a weight for each place of the picture."""
+    return [name for name in live if drawn_weights(models[name]) == "logits"]
+
+
+def pictured_weights(models: Mapping[str, TrainedModel], live: Sequence[str]) -> dict[str, Any]:
+    """Where the script finds the weights of the first such model, and a picture's shape."""
+    name = on_pixels(models, live)[0]
+    layer = first_layer(models[name])
+    return {"model": name, "weight": f"{layer}.weight", "shape": models[name].shapes[layer][0][1:]}
+
+
+def parameters_question(
+    models: Mapping[str, TrainedModel], titles: Mapping[str, str]
+) -> Question | None:
+    """On the first convolution among the models, or else on the last layer of the first one."""
+    layers = [(name, layer) for name, model in models.items() for layer in model.layers]
+    convolutions = [(n, layer) for n, layer in layers if isinstance(models[n].layers[layer], Conv)]
+    first = next(iter(models))
+    name, layer = convolutions[0] if convolutions else (first, [*models[first].layers][-1])
+    weight = models[name].parameters(layer)["weight"].shape
+    what = f"{titles[name]}: the layer {layer}"
+    if convolutions:
+        return parameters_of_convolution(what, weight, models[name].shapes[layer][1])
+    return parameters_of_linear(what, *weight)
+
+
+def questions_of(
+    models: Mapping[str, TrainedModel],
+    about: Mapping[str, dict[str, Any]],
+    live: Sequence[str],
+    matrices: Mapping[str, np.ndarray],
+    choices: Mapping[str, Any],
+    efficiency: Sequence[Mapping[str, float]],
+) -> dict[str, Question]:
+    """Those for which this run has something to guess, in the order of the page."""
+    titles = {name: about[name]["title"] for name in models}
+    first = next(iter(models))
+    found: dict[str, Question | None] = {"parameters": parameters_question(models, titles)}
+    for name in live[:1]:
+        found["rate"] = ten_times(titles[name], about[name]["optimizer"]["learning_rate"])
+    found["mistakes"] = mixed_up(titles[first], matrices[first])
+    for name in on_pixels(models, live)[:1]:
+        found["weights"] = digit_of_weights(titles[name], matrices[name])
+    strided = [each for each in choices["convolve"]["convolutions"].values() if each["stride"] > 1]
+    for each in strided[:1]:
+        settings = each["kernel_size"], each["padding"], each["stride"]
+        found["side"] = side_after_stride(choices["photo.size"], *settings)
+    found["features"] = images_with_features(efficiency)
+    return {name: question for name, question in found.items() if question}
+
+
 def read_snapshots(path: Path, model: TrainedModel, curve: list[CurvePoint]) -> dict[str, Any]:
     """The first layer's weights while it learned, in 255 steps from -largest to largest; and for
     each the last point of the curves by then, with its two places in the chart of the accuracies.
@@ -303,6 +365,16 @@ def main(
     matrices = {name: confusion_matrix(found) for name, found in predictions_of.items()}
     convolutions = read_table(convolution / "shapes.csv")
     features = load_tensors(alexnet / "features.safetensors")["features"]
+    efficiency = [
+        {name: float(value) for name, value in row.items()}
+        for row in read_table(data_efficiency / "accuracy.csv")
+    ]
+    questions = questions_of(trained, about, live, matrices, choices, efficiency)
+    guesses: dict[str, dict[str, Any]] = {
+        name: {"right": question.right, "why": question.why} for name, question in questions.items()
+    }
+    if "weights" in questions:
+        guesses["weights"] |= {"grid": pictured_weights(trained, live)}
     small_photo, channels = photograph(Image.open(photo))
     filters = load_tensors(alexnet_weights)["features.0.weight"]
     slide = to_slide(Image.open(photo), filters)
@@ -331,6 +403,7 @@ def main(
         "digits": packed(test_images[:TEST_DIGITS]) | {"labels": test_labels},
         "words": WORDS,
         "slide": slide,
+        "guesses": guesses,
         "models": {
             name: {
                 "title": titles[name],
@@ -383,10 +456,8 @@ def main(
         "alexnet": read_table(alexnet / "shapes.csv"),
         "features": feature_maps(features),
         "features_shape": features.shape,
-        "efficiency": [
-            {name: float(value) for name, value in row.items()}
-            for row in read_table(data_efficiency / "accuracy.csv")
-        ],
+        "efficiency": efficiency,
+        "questions": questions,
         "choices": sorted(
             choice for name, value in choices.items() for choice in flatten(value, name).items()
         ),
@@ -400,7 +471,7 @@ def main(
         of_models = ("models.js", "report.js") if live else ()
         return render(
             "report.html.j2",
-            ("maps.js", *of_models, "kernel.js"),
+            ("maps.js", *of_models, "kernel.js", "guess.js"),
             data | {"snapshots": snapshots},
             watched=[*snapshots],
             figures=pictures,

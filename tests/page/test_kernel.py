@@ -241,7 +241,7 @@ def test_the_colours_are_those_of_the_scale(page, photo, kernels):
             assert scale == [f"−{largest:.2f}", f"+{largest:.2f}"]
             assert ((red > blue) == (expected > 0))[expected.abs() > 0.1].all()
             i, j = divmod(expected.abs().argmax().item(), len(expected))
-            assert {*colours[i, j, :3].tolist()} in ({178, 24, 43}, {33, 102, 172})
+            assert {*colours[i, j, :3].tolist()} in ({103, 0, 31}, {5, 48, 97})
         else:
             largest = 1 if name == "Sharpen" else expected.max().item()
             end = f"{largest:.2f}{' and beyond' if name == 'Sharpen' else ''}"

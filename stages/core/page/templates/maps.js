@@ -11,12 +11,17 @@ function unpack(packed, Type) {
   return { shape: packed.shape, values: new Type(bytes.buffer) };
 }
 
-/** Blue for -1, white for 0, red for 1: told apart by the colour-blind too (ColorBrewer's RdBu). */
+// ColorBrewer's RdBu, from its end, as the figures have it.
+const STOPS = [
+  [5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240], [247, 247, 247],
+  [253, 219, 199], [244, 165, 130], [214, 96, 77], [178, 24, 43], [103, 0, 31],
+];
+
+/** Blue for -1, white for 0, red for 1: told apart by the colour-blind too. */
 function diverging(share) {
-  const stops = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
-  const place = Math.min(Math.max((share + 1) * 2, 0), 4);
-  const left = Math.min(Math.floor(place), 3);
-  return stops[left].map((from, i) => from + (place - left) * (stops[left + 1][i] - from));
+  const place = Math.min(Math.max((share + 1) * 5, 0), 10);
+  const left = Math.min(Math.floor(place), 9);
+  return STOPS[left].map((from, i) => from + (place - left) * (STOPS[left + 1][i] - from));
 }
 
 /** Black for 0, white for 1. */

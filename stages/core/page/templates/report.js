@@ -382,7 +382,9 @@ let picked = 0; // the test digit that it is, or null
 
 /** Let the models answer to the current digit, and say why. */
 function answer() {
-  paint($("seen"), current, SIDE, SIDE, 255, grey);
+  for (const seen of document.querySelectorAll(".seen-digit")) {
+    paint(seen, current, SIDE, SIDE, 255, grey);
+  }
   const blank = current === BLANK;
   const said = [];
   for (const model of LIVE) {
