@@ -102,9 +102,8 @@ def test_the_right_answers_are_those_of_the_run(browser, pipeline, request, name
             assert len(set(options)) == len(options) >= 3
             verdict = question.get_by_role("status")
             expect(verdict).to_be_empty()
-            for option in options:
-                button = question.get_by_role("button", name=option, exact=True)
-                button.press("Enter")
+            for index, option in enumerate(options):
+                question.get_by_role("button").nth(index).press("Enter")
                 start = "Right. " if option == right[each] else f"No: {right[each]}. "
                 assert verdict.inner_text().startswith(start), (each, option)
                 assert len(verdict.inner_text()) > len(start) + 10
