@@ -242,7 +242,7 @@ def test_a_number_that_is_no_test_digit_of_the_page_is_refused(page, digits):
     ):
         page.locator("#index").fill(typed)
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_have_text(problem)
+        expect(page.locator("#draw").get_by_role("alert")).to_have_text(problem)
         expect(page.locator("#index")).to_have_attribute("aria-invalid", "true")
         expect(page.locator("#index")).to_have_value(typed)
         assert page.locator("#verdict").inner_text() == before
@@ -711,10 +711,8 @@ def test_a_page_without_pixels_has_nothing_to_draw_on(browser, pipeline, tmp_pat
     with chdir(tmp_path):
         run_stage("report")
     with opened(browser, tmp_path / paths.REPORT) as page:
-        assert (
-            page.locator("#draw, #watch, main :is(canvas, input, button):not(#slide *, .guess *)").count()
-            == 0
-        )
+        live = "#draw, #watch, main :is(canvas, input, button):not(#slide *, .guess *)"
+        assert page.locator(live).count() == 0
         links = page.locator('nav a, [href="#features"]').evaluate_all(
             "all => all.map(a => a.hash)"
         )

@@ -406,4 +406,5 @@ const slid = {}; // the last settings, and what they gave: `input` with padding,
   $("slide").hidden = false;
   $("slide-preset").value = KERNELS.findIndex(([name]) => name === "Vertical edges");
   useKernel(kernels[$("slide-preset").value]);
+  clearTimeout(stillTo); // nothing has changed yet
 }
