@@ -386,6 +386,7 @@ def main(
             "report.html.j2",
             scripts,
             data | {"snapshots": snapshots},
+            engine="engine.js" if live else "",
             watched=[*snapshots],
             figures=pictures,
             **values,

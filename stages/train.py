@@ -21,9 +21,9 @@ from stages.core.learning.curves import CurvePoint
 from stages.core.learning.layers import Layers, check_logits
 from stages.core.learning.models import build, num_parameters, weights
 from stages.core.learning.predictions import Prediction
+from stages.core.learning.settings import TrainParams
 from stages.core.learning.trained import TrainedModel, save_model
 from stages.core.learning.training import (
-    TrainParams,
     diverges,
     logits,
     predictions,

@@ -105,7 +105,7 @@ const answers = Object.fromEntries(
 
 function showAnswer(model, logits) {
   const { answer, bars } = answers[model];
-  const probabilities = logits ? softmax(logits) : tens.map(() => 0);
+  const probabilities = logits ? softmax(logits).probabilities : tens.map(() => 0);
   const digit = logits ? best(logits) : null;
   const odds = logits && element("small", { textContent: ` ${percent(probabilities[digit])}` });
   answer.replaceChildren(...(logits ? [String(digit), odds] : ["–"]));
