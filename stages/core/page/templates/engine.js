@@ -869,6 +869,76 @@ function fill(x, n, images, digit, size) {
   for (let i = 0; i < size; i++) x[n * size + i] = PIXELS[images[digit * size + i]];
 }
 
+// ---- In a worker.
+
+const MEASURED = 30; // points of a learning curve: measuring takes longer than learning
+
+/** The iterations to measure at: of those where the pipeline's curve has points, evenly spaced. */
+function measuredAt(last, every) {
+  const points = Math.ceil(last / every);
+  const steps = Math.min(MEASURED, points) - 1;
+  const place = (step) => points - (steps && Math.floor(((points - 1) * step) / steps));
+  const all = Array.from({ length: steps + 1 }, (_, step) => Math.min(place(step) * every, last));
+  return new Set(all);
+}
+
+/**
+ * Train one model, as the page says in its first message: the settings, the shape of a digit, the
+ * digits `train`, `val` and `test`, each with its `images` and `labels`, and of how many of the
+ * first weights to tell. Tells of every iteration, and of the end. Later messages say whether it
+ * `isRunning`, or stands still.
+ */
+function serve() {
+  let isRunning = true;
+  let goOn = () => {};
+  const { port1, port2 } = new MessageChannel();
+  /** Let messages in; while it stands still, wait for the one that it goes on. */
+  async function turn() {
+    await new Promise((resolve) => {
+      port1.onmessage = resolve;
+      port2.postMessage(null);
+    });
+    while (!isRunning) {
+      await new Promise((resolve) => {
+        goOn = resolve;
+      });
+    }
+  }
+
+  async function run({ settings, shape, train, val, test, shown }) {
+    const training = new Training(settings, shape, train.images, train.labels);
+    const { last, model } = training;
+    const measured = measuredAt(last, settings.eval_every);
+    while (training.iteration < last) {
+      const loss = training.step();
+      const { iteration } = training;
+      if (!Number.isFinite(loss)) {
+        return postMessage({ diverges: { loss, iteration } });
+      }
+      const found = { iteration, last, loss };
+      if (measured.has(iteration)) {
+        found.train = training.accuracy(train.images, train.labels);
+        found.val = training.accuracy(val.images, val.labels);
+        found.weights = model.layers[model.first].weight.slice(0, shown);
+      }
+      postMessage(found);
+      await turn();
+    }
+    const logits = training.answer(test.images, 0, test.labels.length).slice();
+    const { loss } = crossEntropy(logits, test.labels);
+    if (!training.isFinite) return postMessage({ diverges: {} });
+    if (!Number.isFinite(loss)) return postMessage({ diverges: { loss } });
+    const right = training.accuracy(test.images, test.labels);
+    return postMessage({ digest: model.digest(), test: right });
+  }
+
+  addEventListener("message", ({ data: message }) => {
+    if (message.settings) run(message);
+    isRunning = message.isRunning;
+    if (isRunning) goOn();
+  });
+}
+
 // ---- SHA-256 (FIPS 180-4). Browsers have one too, but not on every page.
 
 /** The first 32 bits of the fraction of a root of each of the first primes. */
