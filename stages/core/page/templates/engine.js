@@ -429,12 +429,13 @@ class Conv extends Layer {
   }
 }
 
-/** Sums of products of what is not zero with its rows of a matrix, in `columns` columns. */
-function addRows(values, count, matrix, columns, sums) {
-  const found = [];
-  for (let i = 0; i < count; i++) if (values[i] !== 0) found.push(i);
+/** Sums of products of what is not zero with its rows of a matrix, in `columns` columns. `found`:
+ * room for the places of what is not zero. */
+function addRows(values, found, matrix, columns, sums) {
+  let count = 0;
+  for (let i = 0; i < values.length; i++) if (values[i] !== 0) found[count++] = i;
   let k = 0;
-  for (; k + 4 <= found.length; k += 4) {
+  for (; k + 4 <= count; k += 4) {
     const [a, b, c, d] = [found[k], found[k + 1], found[k + 2], found[k + 3]];
     const [v0, v1, v2, v3] = [values[a], values[b], values[c], values[d]];
     const [p, q, r, s] = [a * columns, b * columns, c * columns, d * columns];
@@ -442,7 +443,7 @@ function addRows(values, count, matrix, columns, sums) {
       sums[j] += v0 * matrix[p + j] + v1 * matrix[q + j] + v2 * matrix[r + j] + v3 * matrix[s + j];
     }
   }
-  for (; k < found.length; k++) {
+  for (; k < count; k++) {
     const [v, p] = [values[found[k]], found[k] * columns];
     for (let j = 0; j < columns; j++) sums[j] += v * matrix[p + j];
   }
@@ -464,6 +465,7 @@ class Linear extends Layer {
     this.addParameters([units, this.inputs]);
     this.row = new Float64Array(this.inputs);
     this.sums = new Float64Array(units);
+    this.places = new Int32Array(Math.max(this.inputs, units));
   }
 
   forward(x, count) {
@@ -477,7 +479,7 @@ class Linear extends Layer {
       const unit = unitOf(x, n * inputs, (n + 1) * inputs, bits);
       toIntegers(x, n * inputs, (n + 1) * inputs, unit, row, 0);
       sums.fill(0);
-      addRows(row, inputs, columns, outputs, sums);
+      addRows(row, this.places, columns, outputs, sums);
       for (let o = 0; o < outputs; o++) {
         y[n * outputs + o] = sums[o] * (unit * weightUnit) + this.bias[o];
       }
@@ -515,7 +517,8 @@ class Linear extends Layer {
     const sums = new Float64Array(inputs);
     for (let n = 0; n < count; n++) {
       sums.fill(0);
-      addRows(grads.subarray(n * outputs, (n + 1) * outputs), outputs, weights, inputs, sums);
+      const row = grads.subarray(n * outputs, (n + 1) * outputs);
+      addRows(row, this.places, weights, inputs, sums);
       for (let i = 0; i < inputs; i++) slopes[n * inputs + i] = sums[i] * (gradUnit * unit);
     }
     return slopes;
@@ -803,7 +806,7 @@ const OPTIMIZERS = { adam: Adam, sgd: SGD };
 // ---- Training.
 
 const PIXELS = Float32Array.from({ length: 256 }, (_, byte) => byte / 255);
-const CHUNK = 50; // examples that are answered at a time
+const CHUNK = 250; // examples that are answered at a time
 
 /** A model that learns digits: `images`, bytes one after another, and their `labels`. */
 class Training {

@@ -56,6 +56,9 @@ function digitsOf(start, count) {
   };
 }
 
+/** With commas between thousands. */
+const grouped = (count) => count.toLocaleString("en");
+
 // ---- Numbers, written and refused as in the pipeline.
 
 /** A number as Python writes it. */
@@ -87,10 +90,11 @@ function refusal(key, text, { type, minimum, exclusiveMinimum, maximum, exclusiv
 }
 
 /** A range for people. */
-function rangeOf({ minimum, exclusiveMinimum, maximum, exclusiveMaximum }) {
-  const from = minimum === undefined ? `above ${exclusiveMinimum}` : `from ${minimum}`;
-  if (maximum !== undefined) return `${minimum} to ${maximum.toLocaleString("en")}`;
-  return exclusiveMaximum === undefined ? from : `${from} to below ${exclusiveMaximum.toLocaleString("en")}`;
+function rangeOf({ type, minimum, exclusiveMinimum, maximum, exclusiveMaximum }) {
+  const most = type === "integer" && exclusiveMaximum ? exclusiveMaximum - 1 : maximum;
+  if (most !== undefined) return `${grouped(minimum)} to ${grouped(most)}`;
+  if (exclusiveMaximum !== undefined) return `${minimum} to below ${exclusiveMaximum}`;
+  return minimum === undefined ? `above ${exclusiveMinimum}` : `${minimum} or more`;
 }
 
 // ---- What can be changed, model by model: texts by their keys in params.yaml.
@@ -155,7 +159,7 @@ function wrongChoice(model) {
   const key = `models.${model}.batch_size`;
   const [batch, count] = [Number(texts.get(key)), Number(texts.get("digits.train"))];
   if (batch <= count) return null;
-  const [size, most] = [batch, count].map((value) => value.toLocaleString("en"));
+  const [size, most] = [batch, count].map(grouped);
   const right = `it should be at most ${most}, the number of training images`;
   return { key, problem: `${key} is ${size}; ${right}` };
 }
@@ -335,8 +339,9 @@ function hear(message) {
   if (weights) {
     run.points.push({ iteration, train, val });
     run.weights = weights;
+    return showLater();
   }
-  return showLater();
+  return showProgress();
 }
 
 /** In the words of stages/core/learning/training.py. */
@@ -366,7 +371,7 @@ function finish({ digest, test }) {
 function verdict() {
   const { digest } = lesson.models[run.model];
   const { train, all } = lesson.digits;
-  const count = run.numWeights.toLocaleString("en");
+  const count = grouped(run.numWeights);
   if (run.digest === digest) {
     return run.changes.length
       ? `Changed, and yet the same, byte for byte: all ${count} weights are those of the pipeline’s model.`
@@ -377,8 +382,8 @@ function verdict() {
   }
   if (run.count === train && train !== all.train) {
     return (
-      `Another model than the pipeline’s: this page has room for ${train.toLocaleString("en")} of its ` +
-      `${all.train.toLocaleString("en")} training digits. The line below trains this one there.`
+      `Another model than the pipeline’s: this page has room for ${grouped(train)} of its ` +
+      `${grouped(all.train)} training digits. The line below trains this one there.`
     );
   }
   return "Another model than the pipeline’s, since you changed its numbers. The line below trains this one there, byte for byte.";
@@ -460,8 +465,7 @@ function showWeights() {
   drawScale($("training-scale"), run.largest, diverging, "weight");
 }
 
-function showRun() {
-  isStale = false;
+function showProgress() {
   const state = run?.state ?? "none";
   const [iteration, last] = [run?.iteration ?? 0, run?.last ?? 1];
   $("training-progress").max = last;
@@ -476,6 +480,11 @@ function showRun() {
   $("training-now").textContent = iteration
     ? `Iteration ${iteration} of ${last}: loss ${rounded(run.losses.at(-1)[1], 3)}.${accuracies}`
     : "Not trained yet. Grey: the pipeline’s run.";
+}
+
+function showRun() {
+  isStale = false;
+  showProgress();
   $("digest-here").textContent = run?.digest ?? "–";
   $("digest-there").textContent = lesson.models[chosen].digest;
   $("proof").classList.toggle("same", run?.digest === lesson.models[chosen].digest);
@@ -491,9 +500,12 @@ function showLine() {
   $("line").textContent = line;
   $("copy").disabled = Boolean(wrong);
   const isOfRun = run?.digest && !wrong && line === lineOf(run.changes);
-  $("expect").textContent = isOfRun
-    ? `It gives the digest ${run.digest}: \`train\` says so at its end.`
-    : "Train here first, and the digest to expect stands here.";
+  const code = (text) => element("code", { textContent: text });
+  $("expect").replaceChildren(
+    ...(isOfRun
+      ? [code("train"), " prints the digest of what it trained. Expect ", code(run.digest), "."]
+      : ["Train it here first: then the digest to expect stands here."]),
+  );
 }
 
 function showChoice() {
