@@ -41,6 +41,7 @@ ROWS = 6  # of the sample of digits
 TEST_DIGITS = 300  # that the reader can pick
 MISTAKES = 10  # of each model, at most
 WEIGHT_BYTES = 3_400_000  # of models that answer in the page; it names those that do not fit
+LEAST_SNAPSHOT_BYTES = 550_000  # that digits to train with leave to them
 DIGIT_BYTES = 1_300_000  # of digits to train with; where there are more, the first of them
 SNAPSHOT_BYTES = 1_500_000  # of all snapshots; where units are many, the first are shown
 PAGE_BYTES = 5_900_000  # the page leaves out figures that would make it larger, and names them
@@ -243,8 +244,9 @@ def training(
     curves: Mapping[str, Sequence[CurvePoint]],
     digits: Mapping[str, np.ndarray],
     room: int,
-) -> dict[str, Any] | None:
-    """What it takes to train the models that see pixels; nothing if there are none, or no room."""
+) -> dict[str, Any]:
+    """What it takes to train the models that see pixels, with digits that fit into so many bytes:
+    there may be none of either."""
     pixels = [name for name, model in models.items() if model.input_shape == PIXELS]
     images, labels = (
         np.concatenate([digits[f"{split}_{what}"] for split in ("train", "val")])
@@ -252,8 +254,6 @@ def training(
     )
     counts = {split: len(digits[f"{split}_labels"]) for split in ("train", "val")}
     packed_digits = digits_that_fit(images, labels, counts["train"], room)
-    if not pixels or not packed_digits.val:
-        return None
     settings = ("optimizer", "batch_size", "epochs", "eval_every", "seed")
     return {
         "models": {
@@ -418,19 +418,19 @@ def main(
     }
 
     def render_page(
-        training: dict[str, Any] | None,
+        trains: dict[str, Any] | None,
         snapshots: dict[str, dict[str, Any]],
         pictures: dict[str, Picture | None],
     ) -> bytes:
-        scripts = ["maps.js", "models.js"] if live or training else []
+        scripts = ["maps.js", "models.js"] if live or trains else []
         scripts += ["report.js"] if live else []
-        scripts += ["training.js"] if training else []
+        scripts += ["training.js"] if trains else []
         return render(
             "report.html.j2",
             scripts,
-            data | {"snapshots": snapshots, "training": training},
+            data | {"snapshots": snapshots, "training": trains},
             engine="engine.js" if scripts else "",
-            training=training,
+            training=trains,
             watched=[*snapshots],
             figures=pictures,
             **values,
@@ -446,8 +446,12 @@ def main(
         name: found | {"steps": packed(found["steps"][:, :0])}
         for name, found in snapshots_of.items()
     }
-    left = room(None, no_steps, no_figures) * 3 // 4
-    trains = training(trained, about, curve_of, tensors, min(DIGIT_BYTES, left))
+    trains = None
+    if any(model.input_shape == PIXELS for model in trained.values()):
+        no_digits = training(trained, about, curve_of, tensors, room=0)
+        left = room(no_digits, no_steps, no_figures) - LEAST_SNAPSHOT_BYTES
+        trains = training(trained, about, curve_of, tensors, min(DIGIT_BYTES, left))
+        trains = trains if trains["digits"]["val"] else None
     left = room(trains, no_steps, no_figures) * 3 // 4  # base64: 4 bytes for 3
     shown = first_units(snapshots_of, min(SNAPSHOT_BYTES, left))
     left = room(trains, shown, no_figures)

@@ -86,13 +86,13 @@ LAYER = """([layer, shape, count, seed, x, g, parameters]) => {
     const slopes = made.backward(Float32Array.from(given(g)), count, true);
     return [made.outputShape, [y, found(slopes), ...(made.gradients ?? []).map(found)]];
 }"""
-UPDATES = """([kind, settings, weights, gradients]) => {
+UPDATES = """([kind, settings, weights, gradients, state]) => {
     const parameters = weights.map((each) => Float32Array.from(given(each)));
     const optimizer = new OPTIMIZERS[kind](parameters, settings);
     for (const each of gradients) {
         optimizer.update(each.map((gradient) => Float32Array.from(given(gradient))));
     }
-    return parameters.map(found);
+    return [...parameters, ...state.flatMap((name) => optimizer[name])].map(found);
 }"""
 TRAINING = """([settings, shape, images, labels, val_images, val_labels]) => {
     const bytes = (text) => Uint8Array.from(given(text));
@@ -175,7 +175,7 @@ def test_layers_at_their_size_and_at_the_ends_of_float32(engine, about):
     """Magnitudes from what vanishes to what overflows; and a batch of the size that is usual."""
     for seed, spread in enumerate((0, 12, 36)):
         assert_layer(engine, about, (3, 14, 13), 5, seed, spread)
-    assert_layer(engine, about, (1, 28, 28), 64, seed=9, spread=1)
+    assert_layer(engine, about, (1, 28, 28), 64, seed=9, spread=1)  # 50,176 values
 
 
 def test_a_linear_layer_takes_units(engine):
@@ -201,9 +201,9 @@ def test_integers_and_their_sums(engine):
     """Of all numbers of bits, ties among them, and of numbers next to powers of two."""
     edges = [2.0**n * (1 + m * 2.0**-23) for n in (-149, -126, 0, 3, 127) for m in (-1, 0, 1, 3)]
     halves = [n + 0.5 for n in range(-9, 9)]
-    for x in (edges, halves, [0.0, 0.0], [1.0], numbers(0, 500, spread=9).tolist()):
-        x = torch.tensor(x, dtype=torch.float32)
-        x = x[x.isfinite()]
+    double = np.random.default_rng(0).standard_normal(500).tolist()  # losses are such numbers
+    for x in (edges, halves, double, [0.0, 0.0], [1.0], numbers(0, 500, spread=9).tolist()):
+        x = torch.tensor(x, dtype=torch.float64)
         for bits in (1, 4, 18, 26, 47, 50, 51, 52, 53):
             script = "([x, bits]) => { const [q, unit] = integersOf(given(x), bits);"
             text, unit = engine.evaluate(script + "return [found(q), unit]; }", [sent(x), bits])
@@ -219,10 +219,11 @@ def domain(name):
     rng = np.random.default_rng(0)
     negative = [0.0, -0.5, *(-(10.0 ** rng.uniform(-310, 40, 2000))), *rng.uniform(-701, 0, 2000)]
     ends = [math.inf, math.nan, 5e-324, 1e308]
-    positive = [*10.0 ** rng.uniform(-307, 308, 2000), *rng.uniform(0.6, 1100, 2000)]
+    small = rng.uniform(-0.35, 0, 100_000)  # here the series would show one term more, or less
+    positive = [*10.0 ** rng.uniform(-307, 308, 2000), *rng.uniform(0.5, 1.5, 100_000)]
     near = [(0.5**0.5) * 2.0**n * (1 + m * 2.0**-52) for n in range(-2, 3) for m in range(-2, 3)]
     return {
-        "exp": [-math.inf, math.nan, -700.0, *negative],
+        "exp": [-math.inf, math.nan, -700.0, *negative, *small],
         "log": [*ends, 1.0, *near, *positive],
         "tanh": [*ends, -math.inf, 2**-10, -(2**-10), *negative, *(-v for v in negative)],
     }[name]
@@ -256,21 +257,39 @@ def test_cross_entropy_and_softmax(engine, count, seed, spread):
     assert_equal(found, [loss.view(1), gradient, torch.from_numpy(probabilities)])
 
 
+def assert_optimizer(engine, kind, about, seed, size):
+    """The weights and the state after some updates, by gradients of all magnitudes."""
+    parameters = [numbers([seed, n], size + n) for n in range(2)]
+    start = [*map(sent, parameters)]
+    optimizer = kind(parameters, **about)
+    gradients = [
+        [numbers([seed, step, n], size + n, spread=9) for n in range(2)] for step in range(5)
+    ]
+    for each in gradients:
+        optimizer.update(each)
+    state = ["velocities"] if kind is SGD else ["means", "squares"]
+    kept = [torch.from_numpy(array) for name in state for array in getattr(optimizer, name)]
+    steps = [[*map(sent, each)] for each in gradients]
+    found = engine.evaluate(UPDATES, [kind.__name__.lower(), about, start, steps, state])
+    assert_equal(found, [*parameters, *kept])
+
+
 @tried
 @given(seeds, st.sampled_from([Adam, SGD]), st.floats(0.0001, 9), st.floats(0, 0.5))
 def test_optimizers(engine, seed, kind, learning_rate, weight_decay):
-    """Some updates of two parameters, by gradients of all magnitudes."""
     about = {"learning_rate": learning_rate, "weight_decay": weight_decay}
     if kind is SGD:
         about["momentum"] = seed % 100 / 100
-    parameters = [numbers([seed, n], 3 + n) for n in range(2)]
-    start = [*map(sent, parameters)]
-    optimizer = kind(parameters, **about)
-    gradients = [[numbers([seed, step, n], 3 + n, spread=9) for n in range(2)] for step in range(5)]
-    for each in gradients:
-        optimizer.update(each)
-    steps = [[*map(sent, each)] for each in gradients]
-    assert_equal(engine.evaluate(UPDATES, [kind.__name__.lower(), about, start, steps]), parameters)
+    assert_optimizer(engine, kind, about, seed, size=3)
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+def test_optimizers_of_many_weights(engine, kind):
+    """Where another order of operations would show in some of them."""
+    about = {"learning_rate": 0.0107, "weight_decay": 0.003}
+    if kind is SGD:
+        about["momentum"] = 0.83
+    assert_optimizer(engine, kind, about, seed=0, size=20_000)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 12345, 2**31, 2**32 - 1])
@@ -306,7 +325,8 @@ def test_equal_words_keep_the_order_of_their_indices(engine):
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_initial_weights(engine, seed):
-    layers = LAYERS.validate_python(EVERY_KIND, strict=True)
+    about = EVERY_KIND | {"many": {"kind": "linear", "units": 1000}}
+    layers = LAYERS.validate_python(about, strict=True)
     words = Words(seed, Purpose.WEIGHTS)
     expected = []
     for name, (shape, _) in shapes(layers, (1, 12, 12), "").items():
@@ -314,7 +334,7 @@ def test_initial_weights(engine, seed):
         initialize(layer, words)
         expected += layer.parameters()
     script = "([layers, seed]) => new Model(layers, [1, 12, 12], seed).parameters.map(found)"
-    assert_equal(engine.evaluate(script, [[*EVERY_KIND.values()], seed]), expected)
+    assert_equal(engine.evaluate(script, [[*about.values()], seed]), expected)
 
 
 @pytest.mark.parametrize(

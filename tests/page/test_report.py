@@ -266,8 +266,11 @@ def test_a_large_model_leaves_room_for_the_figures_that_fit(inputs):
     logistic, mlp, cnn, probe = TITLES.values()
     others = "The second one", "The small one", "The huge one"
     assert titles == [logistic, mlp, *others, cnn, probe]  # the simplest first
-    radios = [a["value"] for _, a in read.elements if a.get("type") == "radio"]
-    assert radios == list(data["models"])
+    radios = [(a["name"], a["value"]) for _, a in read.elements if a.get("type") == "radio"]
+    assert radios == [
+        *(("watched", name) for name in data["models"]),
+        *(("trained", name) for name in ("logistic", "mlp", "second", "small", "huge", "cnn")),
+    ]
 
 
 def test_several_large_models_make_no_larger_page(inputs):
