@@ -261,7 +261,7 @@ def training(
             | {
                 "layers": layer_list(models[name]),
                 "digest": models[name].digest,
-                "curve": thinned(curves[name]),
+                "curve": [[round(value, 6) for value in point] for point in thinned(curves[name])],
             }
             for name in pixels
         },

@@ -338,7 +338,7 @@ function hear(message) {
   run.losses.push([iteration, loss]);
   if (weights) {
     run.points.push({ iteration, train, val });
-    run.weights = weights;
+    if (weights.every(Number.isFinite)) run.weights = weights; // the loss will not be, next time
     return showLater();
   }
   return showProgress();
