@@ -2,6 +2,7 @@
 // the pipeline's run was; and the line that does the same there.
 
 const lesson = data.training;
+const wrongText = $("wrong"); // it stands below the number that is wrong
 const SLIDERS = { // the places of each slider, where they are within the range
   learning_rate: [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
   momentum: [0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99],
@@ -219,10 +220,11 @@ function lineOf(changes) {
   return options.length ? `dvc exp run${options.join("")}` : "dvc repro";
 }
 
+/** Changes without what is the same for all of them. */
 const inWords = (changes) =>
   changes
     .filter(([, text]) => text !== null)
-    .map(([key, text]) => `${key.replace(`models.${chosen}.`, "").replace("++", "")} ${text}`)
+    .map(([key, text]) => `${key.replace(/^\W*models\.[^.]+\.(optimizer\.|layers\.)?/, "")}=${text}`)
     .join(", ") || "nothing";
 
 // ---- Charts, drawn as those of the page are (stages/core/page/chart.py).
@@ -510,9 +512,11 @@ function showLine() {
 
 function showChoice() {
   const wrong = wrongChoice(chosen);
-  $("wrong").textContent = wrong?.problem ?? "";
+  wrongText.textContent = wrong?.problem ?? "";
   for (const field of $("numbers").querySelectorAll("input[type=text]")) {
-    field.setAttribute("aria-invalid", field.dataset.key === wrong?.key);
+    const isWrong = field.dataset.key === wrong?.key;
+    field.setAttribute("aria-invalid", isWrong);
+    if (isWrong) field.parentElement.after(wrongText);
   }
   const isChanged = JSON.stringify([...choices.get(chosen).texts]) !== JSON.stringify([...untouched(chosen).texts]);
   $("undo").disabled = !isChanged && choices.get(chosen).kind === lesson.models[chosen].optimizer.kind;
@@ -574,7 +578,7 @@ function optimizerRow() {
 }
 
 function showNumbers() {
-  $("numbers").replaceChildren(optimizerRow(), ...present(chosen).map(numberRow));
+  $("numbers").replaceChildren(optimizerRow(), ...present(chosen).map(numberRow), wrongText);
   showChoice();
 }
 
@@ -583,7 +587,6 @@ function choose(model) {
   endWorker();
   [chosen, run] = [model, null];
   $("outcome").textContent = "";
-  $("begin").textContent = `Train ${titleOf(model)}`;
   showNumbers();
   showRun();
 }
