@@ -1,4 +1,4 @@
-"""The page's engine in a browser: bit for bit what stages/core/exact computes.
+"""The page's engine in browsers: bit for bit what stages/core/exact computes.
 
 Zeros are equal whatever their sign, which the contract leaves open.
 """
@@ -27,10 +27,11 @@ from stages.core.learning.trained import LAYERS, TrainedModel
 from stages.core.learning.training import train
 from stages.core.page.page import TEMPLATES
 
+from common.firefox import Firefox, needs_firefox
 from common.pages import needs_chromium
 from common.processes import PATIENCE
 
-pytestmark = [needs_chromium, pytest.mark.usefixtures("one_thread")]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 tried = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -109,14 +110,41 @@ TRAINING = """([settings, shape, images, labels, val_images, val_labels]) => {
 
 
 @pytest.fixture(scope="module")
-def engine(browser):
+def page_of_engine(tmp_path_factory):
     """A page with nothing but the engine."""
+    path = tmp_path_factory.mktemp("engine") / "engine.html"
+    script = (TEMPLATES / "engine.js").read_text(encoding="utf-8")
+    path.write_text(f"<meta charset=utf-8><script>{script}</script><script>{TRAVEL}</script>")
+    return path
+
+
+@pytest.fixture(scope="module")
+def in_chromium(browser, page_of_engine):
     page = browser.new_page()
     page.set_default_timeout(PATIENCE * 1000)
-    page.add_script_tag(content=(TEMPLATES / "engine.js").read_text(encoding="utf-8"))
-    page.add_script_tag(content=TRAVEL)
+    page.goto(page_of_engine.as_uri())
     yield page
     page.close()
+
+
+@pytest.fixture(scope="module")
+def in_firefox(tmp_path_factory, page_of_engine):
+    page = Firefox(tmp_path_factory.mktemp("profile"))
+    page.goto(page_of_engine)
+    yield page
+    page.close()
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("in_chromium", marks=needs_chromium),
+        pytest.param("in_firefox", marks=[needs_firefox, pytest.mark.slow]),
+    ],
+)
+def engine(request):
+    """The engine in a browser: `evaluate` takes a function, and its argument."""
+    return request.getfixturevalue(request.param)
 
 
 def sent(values):
@@ -319,7 +347,7 @@ def test_random_numbers(engine, seed):
 def test_equal_words_keep_the_order_of_their_indices(engine):
     words = "{take: (count) => Uint32Array.from({length: count}, (_, i) => 7 - (i % 3))}"
     expected = np.argsort([7 - i % 3 for i in range(30)], kind="stable")
-    found = engine.evaluate(f"found(shuffled({words}, 30))")
+    found = engine.evaluate(f"() => found(shuffled({words}, 30))")
     assert_equal([found], [torch.from_numpy(expected)])
 
 

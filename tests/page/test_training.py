@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import time
 from contextlib import chdir, suppress
 from unittest.mock import patch
 
@@ -27,6 +28,7 @@ from stages.train import ModelParams
 
 from common import parameters, paths
 from common.artifacts import rows_of
+from common.firefox import Firefox, needs_firefox
 from common.pages import (
     copy_inputs,
     keep_models,
@@ -257,6 +259,24 @@ def test_other_numbers_make_the_model_that_the_line_makes(page, pipeline, tmp_pa
     expect(page.locator("#line")).to_have_text("dvc repro")
     expect(page.locator("#undo")).to_be_disabled()
     expect(page.locator("#expect")).to_contain_text("Train it here first")
+
+
+@pytest.mark.slow
+@needs_firefox
+def test_it_trains_the_same_models_in_firefox(pipeline, path, tmp_path):
+    page = Firefox(tmp_path)
+    page.goto(path)
+    for model in ("logistic", "mlp", "cnn"):
+        start = """model => {
+            document.querySelector(`input[name=trained][value=${model}]`).click();
+            document.getElementById("begin").click();
+        }"""
+        page.evaluate(start, model)
+        while not page.evaluate("() => document.getElementById('pause').disabled"):
+            time.sleep(0.1)
+        run = page.evaluate("() => ({losses: run.losses, points: run.points, digest: run.digest})")
+        assert_same_run(pipeline, model, run)
+    page.close()
 
 
 @pytest.mark.slow
