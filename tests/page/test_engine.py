@@ -33,7 +33,7 @@ from common.processes import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-tried = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+tried = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**32 - 1)
 small = st.integers(1, 4)
 sides = st.integers(1, 9)

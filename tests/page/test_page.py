@@ -835,6 +835,7 @@ def test_the_page_lets_nothing_through(browser, path):
         for act, directive in (
             ("fetch('http://localhost:1/').catch(() => {})", "connect-src"),
             ("new Image().src = 'http://localhost:1/'", "img-src"),
+            ("try { new Worker('data:text/javascript,1') } catch {}", "worker-src"),
             (
                 f"document.body.append(document.createRange().createContextualFragment({script}))",
                 "script-src-elem",

@@ -60,6 +60,7 @@ def test_the_page_is_of_one_piece_and_under_6_mb(page, read):
     assert len(page.encode()) < 6_000_000
     policy = next(a["content"] for _, a in read.elements if "http-equiv" in a)
     assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert policy.endswith("; worker-src blob:")  # to train in
     assert "unsafe" not in policy and "http" not in policy
     for tag, attributes in read.elements:
         for name in ("src", "href", "srcset", "data", "action", "style"):

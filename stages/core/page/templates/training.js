@@ -211,8 +211,16 @@ function changesOf(model) {
   return found;
 }
 
-/** The line that trains the same model in the pipeline. */
+/** The line that trains the same model in the pipeline. DVC takes no names such as 2fc with -S:
+ * what is to be changed by hand stands above the line then. */
 function lineOf(changes) {
+  const isByHand = changes.some(([key]) => key.split(".").some((name) => /^\d+\D/.test(name)));
+  if (isByHand) {
+    const written = changes.map(([key, text]) =>
+      text === null ? `# remove ${key.slice(1)}` : `# ${key.replace("++", "")}: ${text}`,
+    );
+    return ["# in params.yaml:", ...written, "dvc repro"].join("\n");
+  }
   const options = changes.map(([key, text]) => {
     const change = text === null ? `'${key}'` : `${key}=${text}`;
     return ` -S ${change}`;
@@ -297,10 +305,10 @@ function begin() {
   const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   worker = new Worker(address);
   URL.revokeObjectURL(address);
-  worker.onmessage = ({ data: message }) => hear(message);
+  worker.onmessage = ({ target, data: message }) => target === worker && hear(message);
   worker.onerror = (event) => {
     event.preventDefault();
-    end("failed", `It stopped: ${event.message || "the browser ended it"}.`);
+    end("failed", `Training failed: ${event.message || "the browser ended it"}.`);
   };
   const model = new Model(settings.layers, [1, SIDE, SIDE]);
   const first = model.layers[model.first];
@@ -327,7 +335,7 @@ function begin() {
   run.tiles.forEach(({ lines }, i) => {
     lines[1].textContent = i;
   });
-  $("outcome").textContent = "It trains.";
+  $("outcome").textContent = "Training …";
   return showRun();
 }
 
@@ -380,15 +388,15 @@ function verdict() {
       : `The same, byte for byte: all ${count} weights are those of the pipeline’s model.`;
   }
   if (run.changes.length === 0) {
-    return "Another model than the pipeline’s, though its numbers are the same. That should not be: this browser calculates in another way.";
+    return "Not the pipeline’s model, although no number was changed. That should not happen: this browser calculates differently.";
   }
   if (run.count === train && train !== all.train) {
     return (
-      `Another model than the pipeline’s: this page has room for ${grouped(train)} of its ` +
-      `${grouped(all.train)} training digits. The line below trains this one there.`
+      `Not the pipeline’s model: this page has room for only ${grouped(train)} of its ` +
+      `${grouped(all.train)} training digits. The line below trains the same model there.`
     );
   }
-  return "Another model than the pipeline’s, since you changed its numbers. The line below trains this one there, byte for byte.";
+  return "Not the pipeline’s model, since you changed its numbers. The line below trains the same model there, byte for byte.";
 }
 
 /** A row of the table of runs; with the last one on top. */
@@ -481,7 +489,7 @@ function showProgress() {
     : "";
   $("training-now").textContent = iteration
     ? `Iteration ${iteration} of ${last}: loss ${rounded(run.losses.at(-1)[1], 3)}.${accuracies}`
-    : "Not trained yet. Grey: the pipeline’s run.";
+    : "Not trained yet. The grey lines are the pipeline’s run.";
 }
 
 function showRun() {
@@ -506,7 +514,7 @@ function showLine() {
   $("expect").replaceChildren(
     ...(isOfRun
       ? [code("train"), " prints the digest of what it trained. Expect ", code(run.digest), "."]
-      : ["Train it here first: then the digest to expect stands here."]),
+      : ["Train it here first, and the digest to expect will appear here."]),
   );
 }
 
@@ -607,7 +615,7 @@ $("pause").addEventListener("click", () => {
   const isRunning = run.state === "stopped";
   run.state = isRunning ? "running" : "stopped";
   worker.postMessage({ isRunning });
-  $("outcome").textContent = isRunning ? "It trains." : "Stopped. Nothing is lost: it can go on.";
+  $("outcome").textContent = isRunning ? "Training …" : "Stopped. Nothing is lost: it can go on.";
   showRun();
 });
 $("undo").addEventListener("click", () => {
@@ -620,7 +628,7 @@ for (const radio of document.querySelectorAll("input[name=trained]")) {
   radio.addEventListener("change", () => choose(radio.value));
 }
 addEventListener("pagehide", () => {
-  if (worker) end("failed", "It ended when the page was left.");
+  if (worker) end("failed", "Training ended when you left the page.");
 });
 
 choose(document.querySelector("input[name=trained]:checked")?.value ?? chosen);
