@@ -31,7 +31,7 @@ from stages.core.learning.predictions import (
     worst_mistakes,
 )
 from stages.core.learning.trained import TrainedModel, load_model
-from stages.core.page.chart import Chart, Line
+from stages.core.page.chart import Chart, Line, thinned
 from stages.core.page.page import Picture, packed, picture, render
 from stages.core.page.questions import (
     Question,
@@ -43,6 +43,7 @@ from stages.core.page.questions import (
     side_after_stride,
     ten_times,
 )
+from stages.core.page.training import digits_that_fit, limits, optimizers
 
 PIXELS = (1, 28, 28)  # what a model takes that answers in the page: the shape of a drawn digit
 SHARE = "share of the digits recognised"
@@ -50,6 +51,8 @@ ROWS = 6  # of the sample of digits
 TEST_DIGITS = 300  # that the reader can pick
 MISTAKES = 10  # of each model, at most
 WEIGHT_BYTES = 3_400_000  # of models that answer in the page; it names those that do not fit
+LEAST_SNAPSHOT_BYTES = 550_000  # that digits to train with leave to them
+DIGIT_BYTES = 1_300_000  # of digits to train with; where there are more, the first of them
 SNAPSHOT_BYTES = 1_500_000  # of all snapshots; where units are many, the first are shown
 PAGE_BYTES = 5_900_000  # the page leaves out figures that would make it larger, and names them
 ALEXNET_FIGURES = ("filters", "conv2_pool", "conv1_relu", "conv1")  # the most telling first
@@ -308,6 +311,45 @@ def first_units(snapshots: dict[str, dict[str, Any]], room: int) -> dict[str, di
     return {name: found[name] for name in snapshots if name in found}
 
 
+def training(
+    models: Mapping[str, TrainedModel],
+    about: Mapping[str, dict],
+    curves: Mapping[str, Sequence[CurvePoint]],
+    digits: Mapping[str, np.ndarray],
+    room: int,
+) -> dict[str, Any]:
+    """What it takes to train the models that see pixels, with digits that fit into so many bytes:
+    there may be none of either."""
+    pixels = [name for name, model in models.items() if model.input_shape == PIXELS]
+    images, labels = (
+        np.concatenate([digits[f"{split}_{what}"] for split in ("train", "val")])
+        for what in ("images", "labels")
+    )
+    counts = {split: len(digits[f"{split}_labels"]) for split in ("train", "val")}
+    packed_digits = digits_that_fit(images, labels, counts["train"], room)
+    settings = ("optimizer", "batch_size", "epochs", "eval_every", "seed")
+    return {
+        "models": {
+            name: {key: about[name][key] for key in settings}
+            | {
+                "layers": layer_list(models[name]),
+                "digest": models[name].digest,
+                "curve": [[round(value, 6) for value in point] for point in thinned(curves[name])],
+            }
+            for name in pixels
+        },
+        "batches": {name: about[name]["batch_size"] for name in models},
+        "limits": limits(),
+        "optimizers": optimizers(),
+        "digits": packed_digits._asdict() | {"all": counts},
+    }
+
+
+def layer_list(model: TrainedModel) -> list[dict[str, Any]]:
+    """For the scripts: JavaScript would move a key like "1" to the front."""
+    return [{"name": name} | layer.model_dump() for name, layer in model.layers.items()]
+
+
 def fitting(figures: Mapping[str, Path], room: int) -> dict[str, Picture | None]:
     """The figures that fit into so many bytes, in turn; nothing for those that do not."""
     pictures = {}
@@ -400,17 +442,14 @@ def main(
     test_labels = tensors["test_labels"][:TEST_DIGITS].tolist()
     data: dict[str, Any] = {  # for the scripts
         "live": live,
+        "titles": titles,
         "digits": packed(test_images[:TEST_DIGITS]) | {"labels": test_labels},
         "words": WORDS,
         "slide": slide,
         "guesses": guesses,
         "models": {
             name: {
-                "title": titles[name],
-                "layers": [  # a list: JavaScript would move a name like "1" to the front
-                    {"name": key} | layer.model_dump()
-                    for key, layer in trained[name].layers.items()
-                ],
+                "layers": layer_list(trained[name]),
                 "weights": {key: packed(w) for key, w in sorted(trained[name].weights.items())},
             }
             for name in live
@@ -466,29 +505,46 @@ def main(
     }
 
     def render_page(
-        snapshots: dict[str, dict[str, Any]], pictures: dict[str, Picture | None]
+        trains: dict[str, Any] | None,
+        snapshots: dict[str, dict[str, Any]],
+        pictures: dict[str, Picture | None],
     ) -> bytes:
-        of_models = ("models.js", "report.js") if live else ()
+        of_models = bool(live or trains)
+        scripts = ["maps.js"] + ["models.js"] * of_models
+        scripts += ["report.js"] if live else []
+        scripts += ["training.js"] if trains else []
         return render(
             "report.html.j2",
-            ("maps.js", *of_models, "kernel.js", "guess.js"),
-            data | {"snapshots": snapshots},
+            [*scripts, "kernel.js", "guess.js"],
+            data | {"snapshots": snapshots, "training": trains},
+            engine="engine.js" if of_models else "",
+            training=trains,
             watched=[*snapshots],
             figures=pictures,
             **values,
         )
 
-    # What stands in the page in any case comes first, then snapshots, then figures.
+    def room(*parts: Any) -> int:
+        return max(0, PAGE_BYTES - len(render_page(*parts)))
+
+    # What stands in the page in any case comes first, then digits to train with, then snapshots,
+    # then figures.
     no_figures = dict.fromkeys(drawn)
     no_steps = {
         name: found | {"steps": packed(found["steps"][:, :0])}
         for name, found in snapshots_of.items()
     }
-    room = max(0, PAGE_BYTES - len(render_page(no_steps, no_figures)))
-    shown = first_units(snapshots_of, min(SNAPSHOT_BYTES, room * 3 // 4))  # base64: 4 bytes for 3
-    room = PAGE_BYTES - len(render_page(shown, no_figures))
+    trains = None
+    if any(model.input_shape == PIXELS for model in trained.values()):
+        no_digits = training(trained, about, curve_of, tensors, room=0)
+        left = room(no_digits, no_steps, no_figures) - LEAST_SNAPSHOT_BYTES
+        trains = training(trained, about, curve_of, tensors, min(DIGIT_BYTES, left))
+        trains = trains if trains["digits"]["val"] else None
+    left = room(trains, no_steps, no_figures) * 3 // 4  # base64: 4 bytes for 3
+    shown = first_units(snapshots_of, min(SNAPSHOT_BYTES, left))
+    left = room(trains, shown, no_figures)
     with new_file(page) as file:
-        file.write(render_page(shown, fitting(drawn, room)))
+        file.write(render_page(trains, shown, fitting(drawn, left)))
     write_csv(
         table_of_curves,
         ("model", *CurvePoint._fields),

@@ -2,6 +2,8 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 
+const MOST = 64; // hidden units, or feature maps, of a layer that are shown
+
 /** An element of the page by its id. */
 const $ = (id) => document.getElementById(id);
 
@@ -88,3 +90,26 @@ function fixed(value) {
 function signed(value) {
   return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 }
+
+/** So many places of what is not negative, a half upwards by its decimal digits, as in tables. */
+function rounded(value, places) {
+  const scale = 10 ** places;
+  return (Math.round(Number((value * scale).toPrecision(12))) / scale).toFixed(places);
+}
+
+const percent = (share) => `${rounded(share * 100, 1)}\u00a0%`;
+
+const largestOf = (values) => values.reduce((a, value) => Math.max(a, Math.abs(value)), 0);
+
+/** A list of tiles, a picture or a bar with two lines of text below each. */
+function makeTiles(place, pictures) {
+  const tiles = pictures.map((picture) => {
+    const lines = [element("b"), element("span")];
+    return { picture, lines, item: element("li", {}, picture, element("span", {}, ...lines)) };
+  });
+  place.replaceChildren(...tiles.map((tile) => tile.item));
+  return tiles;
+}
+
+const digits = unpack(data.digits, Uint8Array); // of the test images
+const titleOf = (model) => data.titles[model];
