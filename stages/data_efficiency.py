@@ -20,7 +20,8 @@ from stages.core.drawing.lines import Line, label_points, plot_lines
 from stages.core.exact.answers import Answers
 from stages.core.learning.layers import Linear
 from stages.core.learning.models import build
-from stages.core.learning.training import TrainParams, accuracy, train
+from stages.core.learning.settings import TrainParams
+from stages.core.learning.training import accuracy, train
 
 LOGISTIC_REGRESSION = {"layer": Linear(kind="linear", units=NUM_LABELS)}
 

@@ -31,8 +31,19 @@ from stages.core.learning.predictions import (
     worst_mistakes,
 )
 from stages.core.learning.trained import TrainedModel, load_model
-from stages.core.page.chart import Chart, Line
+from stages.core.page.chart import Chart, Line, thinned
 from stages.core.page.page import Picture, packed, picture, render
+from stages.core.page.questions import (
+    Question,
+    digit_of_weights,
+    images_with_features,
+    mixed_up,
+    parameters_of_convolution,
+    parameters_of_linear,
+    side_after_stride,
+    ten_times,
+)
+from stages.core.page.training import digits_that_fit, limits, optimizers
 
 PIXELS = (1, 28, 28)  # what a model takes that answers in the page: the shape of a drawn digit
 SHARE = "share of the digits recognised"
@@ -40,10 +51,13 @@ ROWS = 6  # of the sample of digits
 TEST_DIGITS = 300  # that the reader can pick
 MISTAKES = 10  # of each model, at most
 WEIGHT_BYTES = 3_400_000  # of models that answer in the page; it names those that do not fit
+LEAST_SNAPSHOT_BYTES = 550_000  # that digits to train with leave to them
+DIGIT_BYTES = 1_300_000  # of digits to train with; where there are more, the first of them
 SNAPSHOT_BYTES = 1_500_000  # of all snapshots; where units are many, the first are shown
 PAGE_BYTES = 5_900_000  # the page leaves out figures that would make it larger, and names them
 ALEXNET_FIGURES = ("filters", "conv2_pool", "conv1_relu", "conv1")  # the most telling first
-PHOTO_SIDE, CHANNEL_SIDE = 320, 160  # pixels, at most
+PHOTO_SIDE, CHANNEL_SIDE, SLIDE_SIDE = 320, 160, 128  # pixels, at most
+FILTERS = 6  # of AlexNet's first, that the reader can slide over the photograph
 GREY = 128  # between tiles
 WORDS = {  # for the kinds of layers
     "conv": "convolution",
@@ -131,6 +145,16 @@ def photograph(photo: Image.Image) -> tuple[Picture, Picture]:
     return picture(np.asarray(small)), picture(tiled(channels, 3, (4, 4), GREY))
 
 
+def to_slide(photo: Image.Image, filters: np.ndarray) -> dict[str, Any]:
+    """The photograph in grey, and those filters (outputs × 3 × side × side) that respond to grey
+    most, each summed over its three channels: where these are equal, that gives the same sums."""
+    grey = np.asarray(photo.convert("L").reduce(-(-photo.width // SLIDE_SIDE)))
+    red, green, blue = filters.transpose(1, 0, 2, 3)
+    summed = red + green + blue
+    numbers = np.argsort(-np.square(summed.astype(float)).max((1, 2)), kind="stable")[:FILTERS]
+    return {"photo": packed(grey), "filters": packed(summed[numbers]), "numbers": numbers.tolist()}
+
+
 def feature_maps(features: np.ndarray) -> Picture:
     """Feature maps 1 × channels × height × width, none below zero, from black to their largest."""
     shares = features[0] / (features.max() or 1)
@@ -177,6 +201,58 @@ def drawn_weights(model: TrainedModel) -> str:
     if isinstance(model.layers[first], Conv):
         return "kernels"
     return "logits" if first == [*model.layers][-1] else "units"
+
+
+def on_pixels(models: Mapping[str, TrainedModel], live: Sequence[str]) -> list[str]:
+    """The models in the page whose logits have a weight for each place of the picture."""
+    return [name for name in live if drawn_weights(models[name]) == "logits"]
+
+
+def pictured_weights(models: Mapping[str, TrainedModel], live: Sequence[str]) -> dict[str, Any]:
+    """Where the script finds the weights of the first such model, and a picture's shape."""
+    name = on_pixels(models, live)[0]
+    layer = first_layer(models[name])
+    return {"model": name, "weight": f"{layer}.weight", "shape": models[name].shapes[layer][0][1:]}
+
+
+def parameters_question(
+    models: Mapping[str, TrainedModel], titles: Mapping[str, str]
+) -> Question | None:
+    """On the first convolution among the models, or else on the last layer of the first one."""
+    layers = [(name, layer) for name, model in models.items() for layer in model.layers]
+    convolutions = [(n, layer) for n, layer in layers if isinstance(models[n].layers[layer], Conv)]
+    first = next(iter(models))
+    name, layer = convolutions[0] if convolutions else (first, [*models[first].layers][-1])
+    weight = models[name].parameters(layer)["weight"].shape
+    what = f"{titles[name]}: the layer {layer}"
+    if convolutions:
+        return parameters_of_convolution(what, weight, models[name].shapes[layer][1])
+    return parameters_of_linear(what, *weight)
+
+
+def questions_of(
+    models: Mapping[str, TrainedModel],
+    about: Mapping[str, dict[str, Any]],
+    live: Sequence[str],
+    matrices: Mapping[str, np.ndarray],
+    choices: Mapping[str, Any],
+    efficiency: Sequence[Mapping[str, float]],
+) -> dict[str, Question]:
+    """Those for which this run has something to guess, in the order of the page."""
+    titles = {name: about[name]["title"] for name in models}
+    first = next(iter(models))
+    found: dict[str, Question | None] = {"parameters": parameters_question(models, titles)}
+    for name in live[:1]:
+        found["rate"] = ten_times(titles[name], about[name]["optimizer"]["learning_rate"])
+    found["mistakes"] = mixed_up(titles[first], matrices[first])
+    for name in on_pixels(models, live)[:1]:
+        found["weights"] = digit_of_weights(titles[name], matrices[name])
+    strided = [each for each in choices["convolve"]["convolutions"].values() if each["stride"] > 1]
+    for each in strided[:1]:
+        settings = each["kernel_size"], each["padding"], each["stride"]
+        found["side"] = side_after_stride(choices["photo.size"], *settings)
+    found["features"] = images_with_features(efficiency)
+    return {name: question for name, question in found.items() if question}
 
 
 def read_snapshots(path: Path, model: TrainedModel, curve: list[CurvePoint]) -> dict[str, Any]:
@@ -235,6 +311,45 @@ def first_units(snapshots: dict[str, dict[str, Any]], room: int) -> dict[str, di
     return {name: found[name] for name in snapshots if name in found}
 
 
+def training(
+    models: Mapping[str, TrainedModel],
+    about: Mapping[str, dict],
+    curves: Mapping[str, Sequence[CurvePoint]],
+    digits: Mapping[str, np.ndarray],
+    room: int,
+) -> dict[str, Any]:
+    """What it takes to train the models that see pixels, with digits that fit into so many bytes:
+    there may be none of either."""
+    pixels = [name for name, model in models.items() if model.input_shape == PIXELS]
+    images, labels = (
+        np.concatenate([digits[f"{split}_{what}"] for split in ("train", "val")])
+        for what in ("images", "labels")
+    )
+    counts = {split: len(digits[f"{split}_labels"]) for split in ("train", "val")}
+    packed_digits = digits_that_fit(images, labels, counts["train"], room)
+    settings = ("optimizer", "batch_size", "epochs", "eval_every", "seed")
+    return {
+        "models": {
+            name: {key: about[name][key] for key in settings}
+            | {
+                "layers": layer_list(models[name]),
+                "digest": models[name].digest,
+                "curve": [[round(value, 6) for value in point] for point in thinned(curves[name])],
+            }
+            for name in pixels
+        },
+        "batches": {name: about[name]["batch_size"] for name in models},
+        "limits": limits(),
+        "optimizers": optimizers(),
+        "digits": packed_digits._asdict() | {"all": counts},
+    }
+
+
+def layer_list(model: TrainedModel) -> list[dict[str, Any]]:
+    """For the scripts: JavaScript would move a key like "1" to the front."""
+    return [{"name": name} | layer.model_dump() for name, layer in model.layers.items()]
+
+
 def fitting(figures: Mapping[str, Path], room: int) -> dict[str, Picture | None]:
     """The figures that fit into so many bytes, in turn; nothing for those that do not."""
     pictures = {}
@@ -254,6 +369,7 @@ def sha256(path: Path) -> str:
 def main(
     digits: Path,
     photo: Path,
+    alexnet_weights: Path,
     models: Path,
     snapshots: Path,
     curves: Path,
@@ -291,7 +407,19 @@ def main(
     matrices = {name: confusion_matrix(found) for name, found in predictions_of.items()}
     convolutions = read_table(convolution / "shapes.csv")
     features = load_tensors(alexnet / "features.safetensors")["features"]
+    efficiency = [
+        {name: float(value) for name, value in row.items()}
+        for row in read_table(data_efficiency / "accuracy.csv")
+    ]
+    questions = questions_of(trained, about, live, matrices, choices, efficiency)
+    guesses: dict[str, dict[str, Any]] = {
+        name: {"right": question.right, "why": question.why} for name, question in questions.items()
+    }
+    if "weights" in questions:
+        guesses["weights"] |= {"grid": pictured_weights(trained, live)}
     small_photo, channels = photograph(Image.open(photo))
+    filters = load_tensors(alexnet_weights)["features.0.weight"]
+    slide = to_slide(Image.open(photo), filters)
     drawn = {f"{name} weights": figures / name / "weights.png" for name in trained}
     drawn |= {"efficiency": data_efficiency / "accuracy.png"}
     drawn |= {name: alexnet / f"{name}.png" for name in ALEXNET_FIGURES}
@@ -300,7 +428,7 @@ def main(
         if path.exists():
             drawn[f"convolution {row['convolution']}"] = path
     read = (
-        *(digits, photo),
+        *(digits, photo, alexnet_weights),
         *(models / f"{name}.safetensors" for name in trained),
         *(curves / f"{name}.csv" for name in trained),
         *(predictions / f"{name}.csv" for name in trained),
@@ -314,15 +442,14 @@ def main(
     test_labels = tensors["test_labels"][:TEST_DIGITS].tolist()
     data: dict[str, Any] = {  # for the scripts
         "live": live,
+        "titles": titles,
         "digits": packed(test_images[:TEST_DIGITS]) | {"labels": test_labels},
         "words": WORDS,
+        "slide": slide,
+        "guesses": guesses,
         "models": {
             name: {
-                "title": titles[name],
-                "layers": [  # a list: JavaScript would move a name like "1" to the front
-                    {"name": key} | layer.model_dump()
-                    for key, layer in trained[name].layers.items()
-                ],
+                "layers": layer_list(trained[name]),
                 "weights": {key: packed(w) for key, w in sorted(trained[name].weights.items())},
             }
             for name in live
@@ -361,16 +488,15 @@ def main(
         "accuracy_chart": chart_of_models(curve_of, "val_accuracy", SHARE, top=1),
         "learning": {name: chart_of_sets(curve_of[name]) for name in live},
         "photo": small_photo,
+        "slide": slide,
         "channels": channels,
         "convolutions": convolutions,
         "architecture": (alexnet / "architecture.txt").read_text(encoding="utf-8"),
         "alexnet": read_table(alexnet / "shapes.csv"),
         "features": feature_maps(features),
         "features_shape": features.shape,
-        "efficiency": [
-            {name: float(value) for name, value in row.items()}
-            for row in read_table(data_efficiency / "accuracy.csv")
-        ],
+        "efficiency": efficiency,
+        "questions": questions,
         "choices": sorted(
             choice for name, value in choices.items() for choice in flatten(value, name).items()
         ),
@@ -379,29 +505,46 @@ def main(
     }
 
     def render_page(
-        snapshots: dict[str, dict[str, Any]], pictures: dict[str, Picture | None]
+        trains: dict[str, Any] | None,
+        snapshots: dict[str, dict[str, Any]],
+        pictures: dict[str, Picture | None],
     ) -> bytes:
-        scripts = ("maps.js", "models.js", "report.js") if live else ()
+        of_models = bool(live or trains)
+        scripts = ["maps.js"] + ["models.js"] * of_models
+        scripts += ["report.js"] if live else []
+        scripts += ["training.js"] if trains else []
         return render(
             "report.html.j2",
-            scripts,
-            data | {"snapshots": snapshots},
+            [*scripts, "kernel.js", "guess.js"],
+            data | {"snapshots": snapshots, "training": trains},
+            engine="engine.js" if of_models else "",
+            training=trains,
             watched=[*snapshots],
             figures=pictures,
             **values,
         )
 
-    # What stands in the page in any case comes first, then snapshots, then figures.
+    def room(*parts: Any) -> int:
+        return max(0, PAGE_BYTES - len(render_page(*parts)))
+
+    # What stands in the page in any case comes first, then digits to train with, then snapshots,
+    # then figures.
     no_figures = dict.fromkeys(drawn)
     no_steps = {
         name: found | {"steps": packed(found["steps"][:, :0])}
         for name, found in snapshots_of.items()
     }
-    room = max(0, PAGE_BYTES - len(render_page(no_steps, no_figures)))
-    shown = first_units(snapshots_of, min(SNAPSHOT_BYTES, room * 3 // 4))  # base64: 4 bytes for 3
-    room = PAGE_BYTES - len(render_page(shown, no_figures))
+    trains = None
+    if any(model.input_shape == PIXELS for model in trained.values()):
+        no_digits = training(trained, about, curve_of, tensors, room=0)
+        left = room(no_digits, no_steps, no_figures) - LEAST_SNAPSHOT_BYTES
+        trains = training(trained, about, curve_of, tensors, min(DIGIT_BYTES, left))
+        trains = trains if trains["digits"]["val"] else None
+    left = room(trains, no_steps, no_figures) * 3 // 4  # base64: 4 bytes for 3
+    shown = first_units(snapshots_of, min(SNAPSHOT_BYTES, left))
+    left = room(trains, shown, no_figures)
     with new_file(page) as file:
-        file.write(render_page(shown, fitting(drawn, room)))
+        file.write(render_page(trains, shown, fitting(drawn, left)))
     write_csv(
         table_of_curves,
         ("model", *CurvePoint._fields),

@@ -22,9 +22,9 @@ from stages.core.learning.curves import CurvePoint
 from stages.core.learning.layers import Layers, check_logits
 from stages.core.learning.models import build, num_parameters, weights
 from stages.core.learning.predictions import Prediction
+from stages.core.learning.settings import TrainParams
 from stages.core.learning.trained import TrainedModel, save_model
 from stages.core.learning.training import (
-    TrainParams,
     diverges,
     logits,
     predictions,
@@ -99,7 +99,9 @@ def main(
         raise diverges(f"{PARAMS}: {key}", f"the loss of the test images is {test_loss}")
     tested = predictions(test_logits, test.labels)
 
-    save_model(TrainedModel(tuple(input_shape), params.layers, weights(model)), trained)
+    found = TrainedModel(tuple(input_shape), params.layers, weights(model))
+    save_model(found, trained)
+    print(f"{trained}: the digest of the weights is {found.digest}")
     save_tensors(
         {"iteration": np.array(kept_iterations), "weight": np.stack(kept_weights)}, snapshots
     )
@@ -110,7 +112,7 @@ def main(
         "train_accuracy": points_of_curve[-1].train_accuracy,
         "val_accuracy": points_of_curve[-1].val_accuracy,
         "test_loss": test_loss,
-        "test_accuracy": sum(found.predicted == found.actual for found in tested) / len(tested),
+        "test_accuracy": sum(each.predicted == each.actual for each in tested) / len(tested),
         "num_parameters": num_parameters(model),
     }
     with new_file(metrics) as file:

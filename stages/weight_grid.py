@@ -51,8 +51,8 @@ def unit_grid(weight: np.ndarray, shape: Shape, seen: str, is_last: bool) -> Gri
 
 
 def kernel_grid(name: str, weight: np.ndarray) -> Grid:
-    """A convolution's kernels (`weight`: outputs × inputs × height × width): a row for each output
-    channel, with a tile for each input channel; a single row if there is just one input channel."""
+    """A convolution's kernels (`weight`: outputs × inputs × height × width): a column for each
+    output channel, with a tile for each input channel. There are often more of the former."""
     outputs, inputs, _, side = weight.shape
     heading = (
         f"{name}: {inputs} input channel{'s' * (inputs > 1)} → "
@@ -62,13 +62,13 @@ def kernel_grid(name: str, weight: np.ndarray) -> Grid:
     if shown.shape != weight.shape:
         heading += f", the first {MOST_KERNELS} of each at most"
     if inputs > 1:
-        heading += ", one row each"
+        heading += ", one column each"
     outputs, inputs, *_ = shown.shape
-    labels = [f"{i} → {o}" for o in range(outputs) for i in range(inputs)]
-    columns = inputs if inputs > 1 else outputs
-    zoom = min(LARGEST_KERNEL // side, WIDTH // (side * columns))
+    labels = [f"{i} → {o}" for i in range(inputs) for o in range(outputs)]
+    zoom = min(LARGEST_KERNEL // side, WIDTH // (side * outputs))
     zoom = max(zoom, math.ceil(SMALLEST_KERNEL / side))
-    return Grid(heading, shown.reshape(-1, side, side), columns, zoom, labels)
+    tiles = shown.swapaxes(0, 1).reshape(-1, side, side)
+    return Grid(heading, tiles, outputs, zoom, labels)
 
 
 def grids(model: TrainedModel) -> Iterator[Grid]:

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image
 
@@ -25,6 +26,8 @@ def drawn(path: Path | str) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
-def grey(values: np.ndarray, largest: float) -> np.ndarray:
-    """The grey of a value on a scale from -largest (black) to largest (white)."""
-    return np.floor((values / largest + 1) / 2 * 256).clip(0, 255)
+def diverging(values: np.ndarray, largest: float) -> np.ndarray:
+    """The colours of values on a scale from -largest (blue) to largest (red); three are added to
+    the shape."""
+    places = np.floor((values / largest + 1) / 2 * 256).clip(0, 255).astype(int)
+    return np.asarray(matplotlib.colormaps["RdBu_r"](places))[..., :3] * 255

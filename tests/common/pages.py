@@ -96,7 +96,8 @@ class Reader(HTMLParser):
 def opened(browser: Browser, path: Path, width: int = 1400, **options: Any) -> Iterator[Page]:
     """A page from the disk in a window of that width, with options of Playwright's contexts.
 
-    In the end nothing must have been requested but the page itself, and no error reported.
+    In the end nothing must have been requested but the page itself, and what it made itself (data:
+    and blob:), and no error reported.
     """
     with browser.new_context(viewport={"width": width, "height": 900}, **options) as context:
         context.set_default_timeout(PATIENCE * 1000)
@@ -107,7 +108,8 @@ def opened(browser: Browser, path: Path, width: int = 1400, **options: Any) -> I
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(path.as_uri())
         yield page
-        assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+        outside = [url for url in requests if not url.startswith(("data:", "blob:"))]
+        assert outside == [path.as_uri()]
         assert errors == []
 
 
@@ -122,11 +124,11 @@ def serious_faults(page: Page) -> list[str]:
 
 
 def copy_inputs(pipeline: Path, folder: Path) -> None:
-    """All that the stage `report` reads, to be changed but for the digits and the photograph."""
+    """All that the stage `report` reads, to be changed but for what comes from `data`."""
     folder.mkdir(exist_ok=True)
     shutil.copy(pipeline / "params.yaml", folder)
-    for name in (paths.DIGITS, paths.PHOTO):
-        (folder / name).parent.mkdir(exist_ok=True)
+    for name in (paths.DIGITS, paths.PHOTO, paths.ALEXNET):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(pipeline / name)
     shutil.copytree(pipeline / "artifacts", folder / "artifacts")
 

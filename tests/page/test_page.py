@@ -8,6 +8,7 @@ import re
 from contextlib import chdir
 from unittest.mock import patch
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -184,23 +185,28 @@ def minus(text):
     return float(text.replace("−", "-"))
 
 
-def assert_as_torch(page, models, images):
-    """Logits to 1e-4; and of the first image, what each layer gives."""
-    for name, model in models.items():
+def assert_exact(page, folder, images):
+    """Logits, and of the first image what each layer gives: bit for bit those of the stages."""
+    for name in references(folder):
+        trained = load_model(folder / paths.weights(name))
+        model = build(trained.layers, PIXELS, seed=1, where="").eval().requires_grad_(False)
+        model.load_state_dict({k: torch.from_numpy(w) for k, w in trained.weights.items()})
+        maps = [torch.from_numpy(images).view(-1, *PIXELS) / 255]
+        for layer in model:
+            maps.append(layer(maps[-1]))
         found = json.loads(page.evaluate(FORWARD, [name, len(images)]))
         answered = np.array([each["logits"] for each in found])
-        assert np.abs(answered - logits(model, images).numpy()).max() < 1e-4, name
-        for seen, [expected] in zip(found[0]["maps"], maps_of(model, images[0]), strict=True):
+        assert np.array_equal(answered, maps[-1].numpy()), name
+        for seen, [expected, *_] in zip(found[0]["maps"], maps, strict=True):
             shape = expected.shape if expected.ndim == 3 else (*expected.shape, 1, 1)
             assert (seen["channels"], seen["height"], seen["width"]) == shape
-            values = np.reshape(seen["values"], expected.shape)
-            assert np.abs(values - expected.numpy()).max() < 1e-4, name
+            assert np.array_equal(np.reshape(seen["values"], expected.shape), expected), name
 
 
-def test_the_models_answer_as_torch_does(page, digits, models):
-    """To 1e-4 on the logits of 200 test digits; in fact to about 1e-6."""
+def test_the_models_answer_to_the_bit_as_in_the_pipeline(page, pipeline, digits, models):
+    """Logits of 200 test digits."""
     assert set(models) == set(page.evaluate("Object.keys(data.models)"))
-    assert_as_torch(page, models, digits["test_images"][:200])
+    assert_exact(page, pipeline, digits["test_images"][:200])
     assert page.evaluate("data.digits.labels") == digits["test_labels"][:300].tolist()
 
 
@@ -241,7 +247,7 @@ def test_a_number_that_is_no_test_digit_of_the_page_is_refused(page, digits):
     ):
         page.locator("#index").fill(typed)
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_have_text(problem)
+        expect(page.locator("#no-such-digit")).to_have_text(problem)
         expect(page.locator("#index")).to_have_attribute("aria-invalid", "true")
         expect(page.locator("#index")).to_have_value(typed)
         assert page.locator("#verdict").inner_text() == before
@@ -361,10 +367,10 @@ def near(value):
 
 
 def diverging(shares):
-    stops = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]]
-    return np.stack(
-        [np.interp(shares, np.linspace(-1, 1, 5), stop) for stop in np.transpose(stops)], -1
-    )
+    """As matplotlib has it, in whose colours the figures are; it knows 256 of them."""
+    places = np.linspace(-1, 1, 256)
+    stops = matplotlib.colormaps["RdBu_r"](np.arange(256))[:, :3] * 255
+    return np.stack([np.interp(shares, places, stop) for stop in stops.T], -1)
 
 
 def grey(shares):
@@ -380,7 +386,7 @@ def assert_painted(place, expected, largest, colour, labels):
         channels = np.frombuffer(base64.b64decode(pixels), np.uint8).astype(int)
         *colours, opacity = np.moveaxis(channels.reshape(height, width, 4), -1, 0)
         shades = colour(values.numpy() / largest)
-        assert np.abs(np.stack(colours, -1) - shades).max() <= 1 and (opacity == 255).all()
+        assert np.abs(np.stack(colours, -1) - shades).max() <= 1.5 and (opacity == 255).all()
 
 
 def assert_scale(place, largest, colour, unit):
@@ -636,7 +642,7 @@ def test_every_model_has_its_confusion_matrix_and_its_worst_mistakes(page, pipel
 def test_the_slider_runs_through_the_snapshots(page, pipeline, models):
     slider = page.get_by_role("slider", name="Iteration")
     for name in models:
-        page.get_by_role("radio", name=TITLES[name], exact=True).check()
+        page.locator("#watch").get_by_label(TITLES[name], exact=True).check()
         expect(slider).to_have_attribute("max", "15")
         shown = [each for each in models if page.locator(f"#learning-{each}").is_visible()]
         assert shown == [name]
@@ -654,7 +660,7 @@ def test_models_of_other_layers_are_explained_watched_and_told_apart(browser, ot
     with opened(browser, others / paths.REPORT) as page:
         ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
         assert len(ids) == len(set(ids)) and {"learning-deep", "learning-chart-deep"} <= set(ids)
-        assert_as_torch(page, models, digits["test_images"][:5])
+        assert_exact(page, others, digits["test_images"][:5])
         for index, chosen in ((0, ""), (1, "5")):
             page.locator("#index").fill(str(index))
             page.keyboard.press("Enter")
@@ -672,7 +678,7 @@ def test_models_of_other_layers_are_explained_watched_and_told_apart(browser, ot
             ("deep-title", "layer: the weights of each digit.", 10),
             ("7", "conv1: the weights of each kernel.", 70),
         ):
-            page.locator(f'input[value="{name}"]').check()
+            page.locator(f'#watch input[value="{name}"]').check()
             assert page.locator("#watch-shown").inner_text() == said
             page.get_by_role("slider", name="Iteration").fill("0")
             assert_watched(page, others, name, 0, count)
@@ -689,7 +695,7 @@ def test_a_page_of_one_model(browser, pipeline, tmp_path, digits):
     models = references(tmp_path)
     with opened(browser, tmp_path / paths.REPORT) as page:
         expect(page.locator("#verdict")).to_have_text("Test digit 0, a 7. It says 7.")
-        assert page.locator("#disputed, input[name=watched]").count() == 0
+        assert page.locator("#disputed, input[type=radio]").count() == 0
         assert page.locator("#answers > div").count() == 1
         assert page.locator("#explained option").first.inner_text() == "its answer"
         assert_explained(page, "cnn", models["cnn"], digits["test_images"][0], 7)
@@ -710,7 +716,8 @@ def test_a_page_without_pixels_has_nothing_to_draw_on(browser, pipeline, tmp_pat
     with chdir(tmp_path):
         run_stage("report")
     with opened(browser, tmp_path / paths.REPORT) as page:
-        assert page.locator("#draw, #watch, noscript, canvas, input, button").count() == 0
+        live = "#draw, #watch, main :is(canvas, input, button):not(#slide *, .guess *)"
+        assert page.locator(live).count() == 0
         links = page.locator('nav a, [href="#features"]').evaluate_all(
             "all => all.map(a => a.hash)"
         )
@@ -763,13 +770,6 @@ def test_the_keyboard_is_enough(page, models):
 
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
-    tab_to("play")
-    tab_to("iteration")
-    page.keyboard.press("Home")
-    expect(page.locator("#now")).to_contain_text("Iteration 1 of")
-    page.keyboard.press("ArrowRight")
-    expect(page.locator("#now")).not_to_contain_text("Iteration 1 of")
-
     tab_to("pad")
     expect(page.locator("#pen")).to_be_visible()
     for key in ["ArrowUp"] * 8 + ["Space"] + ["ArrowDown"] * 16 + ["Space"] + ["ArrowLeft"] * 3:
@@ -785,6 +785,12 @@ def test_the_keyboard_is_enough(page, models):
     tab_to("next")
     page.keyboard.press("Enter")
     expect(page.locator("#verdict")).to_contain_text("Test digit 0")
+    tab_to("play")
+    tab_to("iteration")
+    page.keyboard.press("Home")
+    expect(page.locator("#now")).to_contain_text("Iteration 1 of")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#now")).not_to_contain_text("Iteration 1 of")
     tab_to("explained")
     page.keyboard.press("4")
     expect(page.locator('[aria-labelledby="why-cnn"] .sum')).to_contain_text("For 4:")
@@ -812,6 +818,50 @@ def test_it_fits_and_is_accessible(browser, path, models, width):
         assert answers(page, models)["cnn"] == "1"
 
 
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (360, 800)])
+def test_the_first_screen_is_to_draw_on(browser, path, width, height):
+    with opened(browser, path, width) as page:
+        page.set_viewport_size({"width": width, "height": height})
+        box = page.locator("#pad").bounding_box()
+        assert box["y"] + box["height"] <= height
+        assert box["x"] + box["width"] <= width
+
+
+CONTROLS = "nav, button, input, select, label, .pad, #watch, .hint:not(.seen *), details"
+CUT = """height => [...document.querySelectorAll("figure, .guess, .products, tr, .answers > div")]
+    .filter(e => e.getBoundingClientRect().height > height
+        || !["avoid", "avoid-page"].includes(getComputedStyle(e).breakInside))
+    .map(e => e.outerHTML.slice(0, 200))"""
+OVER = """width => [...document.querySelectorAll("img, table, canvas, p, .chart")]
+    .filter(e => e.offsetParent && e.getBoundingClientRect().right > width + 1)
+    .map(e => e.outerHTML.slice(0, 200))"""
+
+
+def test_on_paper_it_is_a_handout(browser, path):
+    """A4 with margins of 15 mm, from a dark screen: black on white, nothing to press, and nothing
+    cut by an edge of the paper. The answers stand at the end, and there alone."""
+    millimetre = 96 / 25.4
+    width, height = round(180 * millimetre), round(267 * millimetre)
+    with opened(browser, path, width, color_scheme="dark") as page:
+        assert page.locator("#guessed").is_hidden()
+        page.locator("#guess-parameters button").first.click()
+        page.emulate_media(media="print", color_scheme="dark")
+        style = "getComputedStyle(document.body)"
+        assert page.evaluate(f"[{style}.backgroundColor, {style}.color]") == [
+            "rgb(255, 255, 255)",
+            "rgb(0, 0, 0)",
+        ]
+        shown = page.locator(CONTROLS).filter(visible=True)
+        assert {*shown.evaluate_all("all => all.map(e => e.parentElement.className)")} == {
+            "options"
+        }
+        assert page.evaluate(CUT, height) == []
+        assert page.evaluate(OVER, width) == []
+        assert page.locator(".guess [role=status]").filter(visible=True).count() == 0
+        assert page.locator("#guessed").is_visible()
+        assert page.locator("main > section").last.get_attribute("id") == "guessed"
+
+
 VIOLATION = """new Promise(resolve => {
     document.addEventListener(
         "securitypolicyviolation", e => resolve(e.effectiveDirective), {once: true});
@@ -830,6 +880,7 @@ def test_the_page_lets_nothing_through(browser, path):
         for act, directive in (
             ("fetch('http://localhost:1/').catch(() => {})", "connect-src"),
             ("new Image().src = 'http://localhost:1/'", "img-src"),
+            ("try { new Worker('data:text/javascript,1') } catch {}", "worker-src"),
             (
                 f"document.body.append(document.createRange().createContextualFragment({script}))",
                 "script-src-elem",

@@ -60,6 +60,7 @@ def test_the_page_is_of_one_piece_and_under_6_mb(page, read):
     assert len(page.encode()) < 6_000_000
     policy = next(a["content"] for _, a in read.elements if "http-equiv" in a)
     assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert policy.endswith("; worker-src blob:")  # to train in
     assert "unsafe" not in policy and "http" not in policy
     for tag, attributes in read.elements:
         for name in ("src", "href", "srcset", "data", "action", "style"):
@@ -271,13 +272,15 @@ def test_a_large_model_leaves_room_for_the_figures_that_fit(inputs):
     logistic, mlp, cnn, probe = TITLES.values()
     others = "The second one", "The small one", "The huge one"
     assert titles == [logistic, mlp, *others, cnn, probe]  # the simplest first
-    radios = [a["value"] for _, a in read.elements if a.get("type") == "radio"]
-    assert radios == list(data["models"])
+    radios = [(a["name"], a["value"]) for _, a in read.elements if a.get("type") == "radio"]
+    assert radios == [("watched", name) for name in data["models"]]
+    assert "models can be trained in it; here weights take that room." in said
+    assert data["training"] is None
 
 
 def test_several_large_models_make_no_larger_page(inputs):
     for name in ("mlp", "second", "third", "fourth"):
-        add_model(inputs, name, hidden(250), f"The {name}", snapshots=100 if name == "mlp" else 1)
+        add_model(inputs, name, hidden(240), f"The {name}", snapshots=100 if name == "mlp" else 1)
     for name in ("second", "third", "fourth"):
         shutil.copy(paths.snapshots("mlp"), paths.snapshots(name))
     run_stage("report")
@@ -286,11 +289,12 @@ def test_several_large_models_make_no_larger_page(inputs):
         paths.snapshots(name).unlink()  # 80 MB each
     assert 5_000_000 < len(page.encode()) < 6_000_000
     snapshots = scripts_data(page)["snapshots"]
+    assert 0 < scripts_data(page)["training"]["digits"]["train"] < 2000
     assert set(snapshots) == {"logistic", "mlp", "cnn", "second", "third", "fourth"}
     shapes = {name: snapshots[name]["steps"]["shape"] for name in snapshots}
     assert 1 <= shapes["logistic"][1] <= 10 and shapes["cnn"][1] == 4
     shown = {shapes[name][1] for name in ("mlp", "second", "third", "fourth")}
-    assert 1 <= min(shown) <= max(shown) <= min(shown) + 2 < 250  # a fair share each
+    assert 1 <= min(shown) <= max(shown) <= min(shown) + 2 < 240  # a fair share each
 
 
 def test_models_answer_as_far_as_there_is_room():

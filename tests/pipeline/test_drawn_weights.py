@@ -7,7 +7,7 @@ import pytest
 
 from stages.core.base.tensors import load_tensors
 
-from common.artifacts import GAP, LABEL, LEFT, TOP, drawn, grey
+from common.artifacts import GAP, LABEL, LEFT, TOP, diverging, drawn
 from common.graph import commands
 from common.project import execute
 
@@ -27,7 +27,7 @@ def test_every_weight_is_drawn_in_its_place(pipeline, model, weights, columns, z
         centres = picture[top + zoom // 2 :, left + zoom // 2 :][
             : 28 * zoom : zoom, : 28 * zoom : zoom
         ]
-        assert np.abs(centres - grey(tile, largest)[..., None]).max() <= 1, index
+        assert np.abs(centres - diverging(tile, largest)).max() <= 1, index
         if (index + 1) % columns:  # grey to the next tile
             gap = picture[top : top + 28 * zoom, left + 28 * zoom]
             assert (gap == gap[0, 0]).all() and 225 < gap[0, 0] < 235
@@ -40,12 +40,12 @@ def test_the_kernels_of_both_convolutions_are_drawn(pipeline):
     largest = max(np.abs(first).max(), np.abs(second).max())
     for output in range(4):
         centre = picture[TOP + 48, LEFT + output * 100 + 48]
-        assert np.abs(centre - grey(first[output, 0, 1, 1], largest)).max() <= 1
+        assert np.abs(centre - diverging(first[output, 0, 1, 1], largest)).max() <= 1
     top = TOP + 96 + 24 + 26 + 15
     for output in range(8):
         for channel in range(4):
-            centre = picture[top + output * 115 + 48, LEFT + channel * 100 + 48]
-            assert np.abs(centre - grey(second[output, channel, 1, 1], largest)).max() <= 1
+            centre = picture[top + channel * 109 + 45, LEFT + output * 94 + 45]
+            assert np.abs(centre - diverging(second[output, channel, 1, 1], largest)).max() <= 1
 
 
 def test_a_matplotlibrc_of_the_user_changes_nothing(pipeline, tmp_path):

@@ -20,6 +20,7 @@ from stages.core.base.tensors import save_tensors
 from stages.core.data.digits import SPLITS, Split
 from stages.core.exact import frozen, layers
 from stages.core.learning import models, training
+from stages.core.learning.settings import TrainParams
 
 from common import parameters, paths
 from common.audit import InexactError, audited
@@ -77,7 +78,7 @@ def split(num_features):
 
 
 def test_data_efficiency_is_exact():
-    params = training.TrainParams(optimizer=ADAM, batch_size=10, epochs=2, seed=0)
+    params = TrainParams(optimizer=ADAM, batch_size=10, epochs=2, seed=0)
     data = {name: split(30) for name in SPLITS}
     with audited() as audit:
         data_efficiency.accuracies(params, [10, 50], data, "pixels")

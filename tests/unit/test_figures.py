@@ -58,15 +58,15 @@ def test_weight_grids_say_what_they_show():
     assert bar.get_ylabel() == "weight" and bar.get_ylim() == (-2, 2)
 
 
-def test_every_convolution_has_a_grid_with_a_row_for_each_of_its_channels():
+def test_every_convolution_has_a_grid_with_a_column_for_each_of_its_channels():
     """And the linear layer after them none: it sees no pixels."""
     model = of_project("cnn")
     first, second = weight_grid.grids(model)
     assert first.heading == "conv1: 1 input channel → 4 output channels"
-    assert second.heading == "conv2: 4 input channels → 8 output channels, one row each"
+    assert second.heading == "conv2: 4 input channels → 8 output channels, one column each"
     assert first.labels == ["0 → 0", "0 → 1", "0 → 2", "0 → 3"]
-    assert second.labels[:5] == ["0 → 0", "1 → 0", "2 → 0", "3 → 0", "0 → 1"]
-    assert (first.rows, first.columns, second.rows, second.columns) == (1, 4, 8, 4)
+    assert second.labels[:5] == ["0 → 0", "0 → 1", "0 → 2", "0 → 3", "0 → 4"]
+    assert (first.rows, first.columns, second.rows, second.columns) == (1, 4, 4, 8)
     weight = model.weights["conv2.weight"]
     for label, tile in zip(second.labels, second.tiles, strict=True):
         channel, output = map(int, label.split(" → "))
@@ -83,7 +83,7 @@ def conv(channels, kernel=3):
 def test_only_the_first_16_channels_are_drawn():
     [grid] = weight_grid.grids(trained({"a": conv(40), "b": LINEAR}, (33, 5, 5)))
     assert grid.heading == (
-        "a: 33 input channels → 40 output channels, the first 16 of each at most, one row each"
+        "a: 33 input channels → 40 output channels, the first 16 of each at most, one column each"
     )
     assert (grid.rows, grid.columns) == (16, 16)
     assert grid.labels[-1] == "15 → 15"

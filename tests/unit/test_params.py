@@ -7,7 +7,7 @@ import yaml
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import read_params
-from stages.core.learning.training import TrainParams
+from stages.core.learning.settings import TrainParams
 from stages.split_digits import SplitParams
 from stages.train import ModelParams, SnapshotParams
 

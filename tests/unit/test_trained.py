@@ -1,5 +1,6 @@
 """Files of trained models: what is read is what was written, and what is none is refused."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_what_is_read_is_what_was_written(model, path):
     after.load_state_dict({n: torch.from_numpy(weight) for n, weight in loaded.weights.items()})
     x = torch.randn(2, *SHAPE)
     assert torch.equal(before.eval()(x), after.eval()(x))
+
+
+def test_the_digest_is_that_of_the_weights_layer_by_layer(model):
+    """In whatever order the file has them; one bit makes another one."""
+    names = ("second.weight", "second.bias", "last.weight", "last.bias")
+    content = b"".join(model.weights[name].tobytes() for name in names)
+    assert model.digest == hashlib.sha256(content).hexdigest()
+    turned = dict(reversed(model.weights.items()))
+    assert model._replace(weights=turned).digest == model.digest
+    turned["last.bias"] = np.nextafter(turned["last.bias"], np.float32(9))
+    assert model._replace(weights=turned).digest != model.digest
 
 
 def test_a_layer_knows_its_shapes_and_weights(model):

@@ -3,6 +3,7 @@
 Such a file is all it takes to run the model: here, on the page, or elsewhere.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,16 @@ class TrainedModel(NamedTuple):
         """A layer's "weight" and "bias"; empty for a layer without parameters."""
         names = self.layers[layer].parameter_shapes(self.shapes[layer][0])
         return {name: self.weights[f"{layer}.{name}"] for name in names}
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all weights: float32, little-endian, one after another, layer by layer,
+        weight before bias. Equal digests mean equal models, whatever file they are in."""
+        digest = hashlib.sha256()
+        for layer in self.layers:
+            for weight in self.parameters(layer).values():
+                digest.update(np.ascontiguousarray(weight, "<f4").tobytes())
+        return digest.hexdigest()
 
 
 def save_model(model: TrainedModel, path: Path) -> None:

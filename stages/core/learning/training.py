@@ -4,14 +4,12 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from stages.core.base.errors import InputError
-from stages.core.base.params import Count, Params, Seed
 from stages.core.data.digits import Split
 from stages.core.exact.answers import BATCH, Answers, Weights, most_at_once
 from stages.core.exact.functions import cross_entropy, softmax
@@ -19,45 +17,11 @@ from stages.core.exact.optimizers import SGD, Adam
 from stages.core.exact.random import Purpose, Words, shuffled
 from stages.core.learning.curves import CurvePoint
 from stages.core.learning.predictions import Prediction
+from stages.core.learning.settings import TrainParams
 from stages.core.parallel.threads import in_threads
 
 Item = TypeVar("Item")
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
-
-
-class OptimizerParams(Params):
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-
-
-class AdamParams(OptimizerParams):
-    kind: Literal["adam"]
-
-
-class SGDParams(OptimizerParams):
-    kind: Literal["sgd"]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-
-
-class TrainParams(Params):
-    """How a model is trained."""
-
-    optimizer: Annotated[AdamParams | SGDParams, Field(discriminator="kind")]
-    batch_size: Count
-    epochs: Count
-    seed: Seed
-
-    def num_iterations(self, num_images: int, where: str) -> int:
-        """Iterations in all epochs. Raises InputError if there are fewer images than a batch.
-
-        `where`: the parameters' key, for the message.
-        """
-        if self.batch_size > num_images:
-            raise InputError(
-                f"{where}.batch_size is {self.batch_size:,}; "
-                f"it should be at most {num_images:,}, the number of training images"
-            )
-        return self.epochs * (num_images // self.batch_size)
 
 
 def train(

@@ -1,11 +1,20 @@
 """Line charts as SVG: where lines and ticks lie; a template draws them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 WIDTH, HEIGHT = 560, 320
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 34, 50  # margins; all in units of the picture
 MOST_POINTS = 500  # of a line; more would lie on one another
+
+
+Point = TypeVar("Point")
+
+
+def thinned(points: Sequence[Point]) -> list[Point]:
+    """Every n-th point where there are many, and the last."""
+    step = -(-len(points) // MOST_POINTS)
+    return [*points[:-1:step], points[-1]]
 
 
 class Line(NamedTuple):
@@ -34,9 +43,8 @@ class Chart(NamedTuple):
         return round(across, 1), round(down, 1)
 
     def path(self, line: Line) -> str:
-        """The line as the attribute `d` of an SVG path: every n-th point where there are many."""
-        step = -(-len(line.points) // MOST_POINTS)
-        places = [self.place(*point) for point in [*line.points[:-1:step], line.points[-1]]]
+        """The line as the attribute `d` of an SVG path."""
+        places = [self.place(*point) for point in thinned(line.points)]
         return "M" + "L".join(f"{x},{y}" for x, y in places)
 
     @property

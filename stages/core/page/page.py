@@ -50,8 +50,14 @@ def packed(array: np.ndarray) -> dict[str, Any]:
     return {"shape": array.shape, "elements": base64.b64encode(elements).decode()}
 
 
-def render(template: str, scripts: Sequence[str], data: dict[str, Any], **values: Any) -> bytes:
-    """The page of that template, with those scripts, which find `data` in it."""
+def render(
+    template: str, scripts: Sequence[str], data: dict[str, Any], *, engine: str = "", **values: Any
+) -> bytes:
+    """The page of that template, with those scripts, which find `data` in it.
+
+    `engine`: a script that runs before them, and that they may run in workers, which the page's
+    policy then allows; they find its text in the element `engine`.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -64,11 +70,14 @@ def render(template: str, scripts: Sequence[str], data: dict[str, Any], **values
     environment.filters |= {"percent": percent, "rounded": rounded}
     style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
+    engine = (TEMPLATES / engine).read_text(encoding="utf-8") if engine else ""
     page = environment.get_template(template).render(
         style=style,
         script=script,
+        engine=engine,
         style_digest=digest(style),
         script_digest=digest(script),
+        engine_digest=digest(engine),
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         **values,
     )

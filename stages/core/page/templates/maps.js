@@ -2,6 +2,8 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 
+const MOST = 64; // hidden units, or feature maps, of a layer that are shown
+
 /** An element of the page by its id. */
 const $ = (id) => document.getElementById(id);
 
@@ -11,12 +13,17 @@ function unpack(packed, Type) {
   return { shape: packed.shape, values: new Type(bytes.buffer) };
 }
 
-/** Blue for -1, white for 0, red for 1: told apart by the colour-blind too (ColorBrewer's RdBu). */
+// ColorBrewer's RdBu, from its end, as the figures have it.
+const STOPS = [
+  [5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240], [247, 247, 247],
+  [253, 219, 199], [244, 165, 130], [214, 96, 77], [178, 24, 43], [103, 0, 31],
+];
+
+/** Blue for -1, white for 0, red for 1: told apart by the colour-blind too. */
 function diverging(share) {
-  const stops = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
-  const place = Math.min(Math.max((share + 1) * 2, 0), 4);
-  const left = Math.min(Math.floor(place), 3);
-  return stops[left].map((from, i) => from + (place - left) * (stops[left + 1][i] - from));
+  const place = Math.min(Math.max((share + 1) * 5, 0), 10);
+  const left = Math.min(Math.floor(place), 9);
+  return STOPS[left].map((from, i) => from + (place - left) * (STOPS[left + 1][i] - from));
 }
 
 /** Black for 0, white for 1. */
@@ -83,3 +90,26 @@ function fixed(value) {
 function signed(value) {
   return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 }
+
+/** So many places of what is not negative, a half upwards by its decimal digits, as in tables. */
+function rounded(value, places) {
+  const scale = 10 ** places;
+  return (Math.round(Number((value * scale).toPrecision(12))) / scale).toFixed(places);
+}
+
+const percent = (share) => `${rounded(share * 100, 1)}\u00a0%`;
+
+const largestOf = (values) => values.reduce((a, value) => Math.max(a, Math.abs(value)), 0);
+
+/** A list of tiles, a picture or a bar with two lines of text below each. */
+function makeTiles(place, pictures) {
+  const tiles = pictures.map((picture) => {
+    const lines = [element("b"), element("span")];
+    return { picture, lines, item: element("li", {}, picture, element("span", {}, ...lines)) };
+  });
+  place.replaceChildren(...tiles.map((tile) => tile.item));
+  return tiles;
+}
+
+const digits = unpack(data.digits, Uint8Array); // of the test images
+const titleOf = (model) => data.titles[model];

@@ -1,5 +1,4 @@
-// The models: what each layer makes of a digit. Everything that passes between layers has one form,
-// feature maps, channels × height × width: what a linear layer gives is units × 1 × 1.
+// The trained models: what each layer makes of a digit.
 
 const SIDE = 28; // of a digit, pixels
 
@@ -18,98 +17,29 @@ const layersOf = Object.fromEntries(
 );
 const LIVE = data.live;
 
-function emptyMaps(channels, height, width) {
-  return { channels, height, width, values: new Float64Array(channels * height * width) };
-}
+/** The models of the page, with their trained weights, in the engine. */
+const engines = Object.fromEntries(
+  Object.entries(layersOf).map(([model, layers]) => {
+    const made = new Model(layers, [1, SIDE, SIDE]);
+    const trained = layers.filter((layer) => layer.weight);
+    const parameters = trained.flatMap((layer) => [layer.weight.values, layer.bias.values]);
+    made.parameters.forEach((parameter, i) => parameter.set(parameters[i]));
+    return [model, made];
+  }),
+);
 
-/** The first and one past the last output of a kernel's place that lie on the input. */
-function reach(offset, stride, inputs, outputs) {
-  const first = Math.max(0, Math.ceil(-offset / stride));
-  return [first, Math.min(outputs, Math.floor((inputs - 1 - offset) / stride) + 1)];
-}
-
-/** Each weight is multiplied with all that it meets, a row at a time: the fastest order here. */
-function convolve(maps, { channels, kernel, padding, stride, weight, bias }) {
-  const { height, width, values } = maps;
-  const side = (length) => Math.floor((length + 2 * padding - kernel) / stride) + 1;
-  const result = emptyMaps(channels, side(height), side(width));
-  const size = result.height * result.width;
-  let place = 0; // in the weights
-  for (let o = 0; o < channels; o++) {
-    result.values.fill(bias.values[o], o * size, (o + 1) * size);
-    for (let i = 0; i < maps.channels; i++) {
-      for (let v = 0; v < kernel; v++) {
-        const [top, bottom] = reach(v - padding, stride, height, result.height);
-        for (let u = 0; u < kernel; u++) {
-          const factor = weight.values[place++];
-          const [left, right] = reach(u - padding, stride, width, result.width);
-          for (let y = top; y < bottom; y++) {
-            const from = (i * height + y * stride + v - padding) * width + u - padding;
-            const to = o * size + y * result.width;
-            for (let x = left; x < right; x++) {
-              result.values[to + x] += factor * values[from + x * stride];
-            }
-          }
-        }
-      }
-    }
-  }
-  return result;
-}
-
-/** Each window × window block in one number; rows and columns that fill no block are dropped. */
-function pool(maps, window, start, add) {
-  const result = emptyMaps(
-    maps.channels,
-    Math.floor(maps.height / window),
-    Math.floor(maps.width / window),
-  );
-  let place = 0;
-  for (let channel = 0; channel < maps.channels; channel++) {
-    for (let y = 0; y < result.height; y++) {
-      for (let x = 0; x < result.width; x++) {
-        let found = start;
-        for (let v = 0; v < window; v++) {
-          const row = (channel * maps.height + y * window + v) * maps.width + x * window;
-          for (let u = 0; u < window; u++) found = add(found, maps.values[row + u]);
-        }
-        result.values[place++] = found;
-      }
-    }
-  }
-  return result;
-}
-
-/** A sum of weight × input and a bias for each unit, of feature maps one after another. */
-function linear({ values }, { units, weight, bias }) {
-  const result = emptyMaps(units, 1, 1);
-  for (let unit = 0; unit < units; unit++) {
-    const row = unit * values.length;
-    let sum = bias.values[unit];
-    for (let i = 0; i < values.length; i++) sum += weight.values[row + i] * values[i];
-    result.values[unit] = sum;
-  }
-  return result;
-}
-
-const each = (maps, change) => ({ ...maps, values: maps.values.map(change) });
-
-const RUN = {
-  conv: convolve,
-  max_pool: (maps, { window }) => pool(maps, window, -Infinity, (a, b) => (b > a ? b : a)),
-  avg_pool: (maps, { window }) => pool(maps, window, 0, (sum, value) => sum + value / window ** 2),
-  relu: (maps) => each(maps, (value) => (value > 0 ? value : 0)),
-  tanh: (maps) => each(maps, Math.tanh),
-  dropout: (maps) => maps, // it acts only while a model learns
-  linear,
-};
-
-/** What a model makes of pixels from 0 to 255: the maps that each layer sees, and the logits. */
+/** What a model makes of pixels from 0 to 255: the maps that each layer sees, and the logits. What
+ * a linear layer gives is units × 1 × 1. */
 function forward(model, pixels) {
-  const values = Float64Array.from(pixels, (pixel) => Math.fround(pixel / 255));
-  const maps = [{ channels: 1, height: SIDE, width: SIDE, values }];
-  for (const layer of layersOf[model]) maps.push(RUN[layer.kind](maps.at(-1), layer));
-  return { maps, logits: maps.at(-1).values };
+  const seen = [];
+  const x = Float32Array.from(pixels, (pixel) => PIXELS[pixel]);
+  const logits = engines[model].forward(x, 1, false, seen).slice();
+  const shapes = [[1, SIDE, SIDE], ...engines[model].layers.map((layer) => layer.outputShape)];
+  const maps = [...seen, logits].map((values, i) => {
+    const [channels, height = 1, width = 1] = shapes[i];
+    return { channels, height, width, values: values.slice() };
+  });
+  return { maps, logits };
 }
 
 /**
@@ -135,12 +65,3 @@ function blocksOf(model) {
     };
   });
 }
-
-function softmax(logits) {
-  const largest = Math.max(...logits);
-  const powers = logits.map((logit) => Math.exp(logit - largest));
-  const sum = powers.reduce((a, b) => a + b);
-  return powers.map((power) => power / sum);
-}
-
-const best = (values) => values.indexOf(Math.max(...values));

@@ -1,10 +1,7 @@
 const BOX = 20; // into which MNIST scales the ink, pixels
 const PAD = 280; // side of the drawing area
 const STEP = PAD / SIDE; // of the pen by keyboard
-const MOST = 64; // hidden units, or feature maps, of a layer that are shown
 
-const digits = unpack(data.digits, Uint8Array);
-const titleOf = (model) => data.models[model].title;
 
 /** The pixels of a test digit, 0 to 255. */
 function testDigit(index) {
@@ -74,16 +71,6 @@ function shares(start, length, count) {
 
 const tens = Array.from({ length: 10 }, (_, digit) => digit);
 
-/** So many places of what is not negative, a half upwards by its decimal digits, as in tables. */
-function rounded(value, places) {
-  const scale = 10 ** places;
-  return (Math.round(Number((value * scale).toPrecision(12))) / scale).toFixed(places);
-}
-
-const percent = (share) => `${rounded(share * 100, 1)}\u00a0%`;
-
-const largestOf = (values) => values.reduce((a, value) => Math.max(a, Math.abs(value)), 0);
-
 const answers = Object.fromEntries(
   LIVE.map((model) => {
     const answer = element("p", { className: "answer" });
@@ -105,7 +92,7 @@ const answers = Object.fromEntries(
 
 function showAnswer(model, logits) {
   const { answer, bars } = answers[model];
-  const probabilities = logits ? softmax(logits) : tens.map(() => 0);
+  const probabilities = logits ? softmax(logits).probabilities : tens.map(() => 0);
   const digit = logits ? best(logits) : null;
   const odds = logits && element("small", { textContent: ` ${percent(probabilities[digit])}` });
   answer.replaceChildren(...(logits ? [String(digit), odds] : ["–"]));
@@ -117,16 +104,6 @@ function showAnswer(model, logits) {
 }
 
 // ---- Why: what the layers of a model make of the digit, block by block.
-
-/** A list of tiles, a picture or a bar with two lines of text below each. */
-function makeTiles(place, pictures) {
-  const tiles = pictures.map((picture) => {
-    const lines = [element("b"), element("span")];
-    return { picture, lines, item: element("li", {}, picture, element("span", {}, ...lines)) };
-  });
-  place.replaceChildren(...tiles.map((tile) => tile.item));
-  return tiles;
-}
 
 /** The terms that a layer adds up to the logit of a digit, one for each map that it sees. */
 function terms({ channels, values }, weight, digit) {
@@ -382,7 +359,9 @@ let picked = 0; // the test digit that it is, or null
 
 /** Let the models answer to the current digit, and say why. */
 function answer() {
-  paint($("seen"), current, SIDE, SIDE, 255, grey);
+  for (const seen of document.querySelectorAll(".seen-digit")) {
+    paint(seen, current, SIDE, SIDE, 255, grey);
+  }
   const blank = current === BLANK;
   const said = [];
   for (const model of LIVE) {
