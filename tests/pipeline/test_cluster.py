@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from common.graph import downstream, outputs
-from common.parameters import UNITS, change, change_units
+from common.parameters import change, section
 from common.processes import PARTIAL, PATIENCE, below, dask_process, stopped_at, until
 from common.project import ENVIRONMENT, LOCK, REPRO, execute
 
@@ -114,12 +114,12 @@ def test_a_worker_that_dies_over_its_images_loses_none(images, tmp_path):
 
 
 def test_a_stage_that_fails_stops_what_depends_on_it_alone(project):
-    change_units(project, 0)
+    change(project, section("mlp"), batch_size=3000)
     change(project, "photo", size=127)
     with cluster(project, 2) as (address, _):
         result = execute(project, *ON, address)
     assert result.returncode == 1
-    problem = f"error: params.yaml: {UNITS} is 0; it should be greater than"
+    problem = f"error: params.yaml: {section('mlp')}.batch_size is 3,000; it should be at most"
     assert problem in result.stderr and "train@mlp failed:\n" in result.stderr
     bad, all_of_them = downstream("train@mlp"), downstream("train@mlp", "prepare_photo")
     last = f"error: {len(bad)} of {len(all_of_them)} stages have no new outputs\n"
@@ -156,7 +156,7 @@ def test_a_worker_elsewhere_or_with_other_code_is_refused(project, tmp_path):
 
 def test_no_scheduler_is_one_line(project):
     (project / "dvc.lock").unlink()
-    for address in ("tcp://127.0.0.1:9", "nonsense://here"):
+    for address in ("tcp://127.0.0.1:9", "nonsense://here:9"):
         result = execute(project, *ON, address)
         assert result.returncode == 1 and "Traceback" not in result.stderr
         message = f"error: no Dask scheduler answers at {address}: "

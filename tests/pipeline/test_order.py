@@ -8,8 +8,9 @@ import subprocess
 import pytest
 from PIL import Image
 
+from common import parameters
 from common.graph import downstream, made_here, outputs
-from common.parameters import UNITS, change, change_units
+from common.parameters import change, change_units, section
 from common.processes import PARTIAL, assert_as_committed, start, stopped_at
 from common.project import ENVIRONMENT, LOCK, REPRO, ROOT, execute
 
@@ -58,11 +59,11 @@ def test_several_at_a_time(emptied, pipeline):
 
 
 def test_a_stage_that_fails_stops_what_depends_on_it_alone(project):
-    change_units(project, 0)
+    change(project, section("mlp"), batch_size=3000)
     change(project, "photo", size=127)
     result = execute(project, *REPRO)
     assert result.returncode == 1
-    problem = f"error: params.yaml: {UNITS} is 0; it should be greater than"
+    problem = f"error: params.yaml: {section('mlp')}.batch_size is 3,000; it should be at most"
     assert problem in result.stderr and "train@mlp failed:\n" in result.stderr
     for stage in ("learning_curves@mlp", "weight_grid@mlp"):
         skipped = f"{stage} was skipped: it reads outputs of train@mlp\n"
@@ -108,8 +109,12 @@ def test_make_ends_with_the_address_of_the_page(project, jobs):
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_name_that_is_none_does_not_come_to_the_shell(tmp_path, jobs):
+    (tmp_path / ".dvc").mkdir()
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    (tmp_path / "params.yaml").write_text("models: {'x; touch made': {}}", encoding="utf-8")
+    params = parameters.read()
+    params["photo"]["path"] = "dvc.yaml"  # any file that is there
+    params["models"] = {"x; touch made": {}}
+    parameters.write(params, tmp_path)
     result = execute(tmp_path, *REPRO, "--jobs", jobs, PYTHONPATH=str(ROOT))
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("error: params.yaml: models.x; touch made is 'x; touch made'; ")
@@ -117,6 +122,7 @@ def test_a_name_that_is_none_does_not_come_to_the_shell(tmp_path, jobs):
 
 
 def test_a_pipe_for_a_photograph_is_not_waited_for(tmp_path):
+    (tmp_path / ".dvc").mkdir()
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     os.mkfifo(tmp_path / "photo.jpg")
@@ -139,7 +145,8 @@ def test_a_pipe_for_a_photograph_is_not_waited_for(tmp_path):
     ],
 )
 def test_a_path_that_is_none_is_named_before_dvc_reads_it(tmp_path, key, value, problem, jobs):
-    (tmp_path / "data").mkdir()
+    for name in (".dvc", "data"):
+        (tmp_path / name).mkdir()
     for name in ("dvc.yaml", "params.yaml", "data/grace_hopper.jpg"):
         shutil.copy(ROOT / name, tmp_path / name)
     change(tmp_path, key, path=value)
