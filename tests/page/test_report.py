@@ -1,5 +1,6 @@
 """The page as a file: whole, of one piece, and every number in it an artifact's."""
 
+import base64
 import hashlib
 import json
 import shutil
@@ -14,6 +15,7 @@ from stages.core.base import values
 from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.learning.predictions import Prediction
 from stages.core.learning.trained import LAYERS, TrainedModel, load_model
+from stages.core.page.training import digits_that_fit
 from stages.report import WEIGHT_BYTES, answering, first_units
 
 from common import parameters, paths
@@ -316,6 +318,41 @@ def test_models_answer_as_far_as_there_is_room():
             "fits": model(WEIGHT_BYTES - half),
         }
     ) == ["first", "fits"]
+
+
+def unpacked(digits):
+    """The pixels of packed digits."""
+    content, found = iter(base64.b64decode(digits.images)), []
+    for byte in content:
+        found += [byte] if byte else [0] * (next(content) + 1)
+    return np.reshape(found, (-1, 28, 28))
+
+
+def test_digits_to_train_with_fit_and_are_the_first_ones():
+    """Blank ones and full ones too; four fifths of them or more are to train with."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (100, 28, 28), np.uint8) * (rng.random((100, 1, 28)) < 0.2)
+    images = images.astype(np.uint8)
+    images[3], images[4] = 0, 255
+    labels = np.arange(100) % 10
+    for num_train, room, counts in (
+        (80, 10**6, (80, 20)),
+        (1, 10**6, (1, 99)),
+        (80, 0, (0, 0)),
+        (80, 10_000, None),
+        (5, 10_000, None),
+    ):
+        found = digits_that_fit(images, labels, num_train, room)
+        total = found.train + found.val
+        assert np.array_equal(unpacked(found), images[:total])
+        assert base64.b64decode(found.labels) == bytes(labels[:total].tolist())
+        assert len(found.images) + len(found.labels) <= room
+        if counts:
+            assert (found.train, found.val) == counts
+        elif num_train == 80:
+            assert 10 < total < 80 and found.val == total // 5
+        else:
+            assert found.train == 5 and 10 < total < 80
 
 
 def test_snapshots_share_the_room_from_the_smallest_on():
