@@ -6,7 +6,8 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,23 +22,33 @@ T = TypeVar("T")
 READY = "WebDriver BiDi listening on "
 
 
-class Firefox:
-    """One page. `folder`: for the browser's profile."""
+@contextmanager
+def firefox(folder: Path) -> Iterator["Firefox"]:
+    """A browser with one page, which ends with the context. `folder`: for its profile."""
+    command = [FIREFOX, "--headless", "--no-remote", "--profile", str(folder)]
+    process = subprocess.Popen(
+        [*command, "--remote-debugging-port=0", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        ready = next(line for line in process.stderr if line.startswith(READY))
+        yield Firefox(ready.removeprefix(READY).strip())
+    finally:
+        process.terminate()
+        process.wait()
 
-    def __init__(self, folder: Path) -> None:
-        command = [FIREFOX, "--headless", "--no-remote", "--profile", str(folder)]
-        self.process = subprocess.Popen(
-            [*command, "--remote-debugging-port=0", "about:blank"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stderr is not None
-        address = next(line for line in self.process.stderr if line.startswith(READY))
+
+class Firefox:
+    """The page of a browser that listens at an address."""
+
+    def __init__(self, address: str) -> None:
         self.loop = asyncio.new_event_loop()  # in a thread: Playwright has one in this one
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.count = 0
-        self.wait_for(self.connect(address.removeprefix(READY).strip()))
+        self.wait_for(self.connect(address))
         [tree] = self.send("browsingContext.getTree")["contexts"]
         self.page = tree["context"]
 
@@ -77,9 +88,3 @@ class Firefox:
         )
         assert found["type"] == "success", found
         return json.loads(found["result"]["value"])
-
-    def close(self) -> None:
-        self.wait_for(self.session.close())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.process.terminate()
-        self.process.wait()

@@ -27,7 +27,7 @@ from stages.core.learning.trained import LAYERS, TrainedModel
 from stages.core.learning.training import train
 from stages.core.page.page import TEMPLATES
 
-from common.firefox import Firefox, needs_firefox
+from common.firefox import firefox, needs_firefox
 from common.pages import needs_chromium
 from common.processes import PATIENCE
 
@@ -129,10 +129,9 @@ def in_chromium(browser, page_of_engine):
 
 @pytest.fixture(scope="module")
 def in_firefox(tmp_path_factory, page_of_engine):
-    page = Firefox(tmp_path_factory.mktemp("profile"))
-    page.goto(page_of_engine)
-    yield page
-    page.close()
+    with firefox(tmp_path_factory.mktemp("profile")) as page:
+        page.goto(page_of_engine)
+        yield page
 
 
 @pytest.fixture(

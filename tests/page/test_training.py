@@ -28,7 +28,7 @@ from stages.train import ModelParams
 
 from common import parameters, paths
 from common.artifacts import rows_of
-from common.firefox import Firefox, needs_firefox
+from common.firefox import firefox, needs_firefox
 from common.pages import (
     copy_inputs,
     keep_models,
@@ -272,19 +272,17 @@ def test_other_numbers_make_the_model_that_the_line_makes(page, pipeline, tmp_pa
 @pytest.mark.slow
 @needs_firefox
 def test_it_trains_the_same_models_in_firefox(pipeline, path, tmp_path):
-    page = Firefox(tmp_path)
-    page.goto(path)
-    for model in ("logistic", "mlp", "cnn"):
-        start = """model => {
-            document.querySelector(`input[name=trained][value=${model}]`).click();
-            document.getElementById("begin").click();
-        }"""
-        page.evaluate(start, model)
-        while not page.evaluate("() => document.getElementById('pause').disabled"):
-            time.sleep(0.1)
-        run = page.evaluate("() => ({losses: run.losses, points: run.points, digest: run.digest})")
-        assert_same_run(pipeline, model, run)
-    page.close()
+    start = """model => {
+        document.querySelector(`input[name=trained][value=${model}]`).click();
+        document.getElementById("begin").click();
+    }"""
+    with firefox(tmp_path) as page:
+        page.goto(path)
+        for model in ("logistic", "mlp", "cnn"):
+            page.evaluate(start, model)
+            while not page.evaluate("() => document.getElementById('pause').disabled"):
+                time.sleep(0.1)
+            assert_same_run(pipeline, model, json.loads(page.evaluate(RUN)))
 
 
 @pytest.mark.slow
