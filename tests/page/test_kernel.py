@@ -46,17 +46,6 @@ COLOURS = """id => { const c = document.getElementById(id);
 
 
 @pytest.fixture(scope="module")
-def path(pipeline):
-    return pipeline / paths.REPORT
-
-
-@pytest.fixture
-def page(browser, path):
-    with opened(browser, path) as page:
-        yield page
-
-
-@pytest.fixture(scope="module")
 def photo(pipeline):
     """What the page has of the photograph: side × side, from 0 to 1."""
     grey = Image.open(pipeline / paths.PHOTO).convert("L")

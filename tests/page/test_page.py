@@ -99,22 +99,6 @@ def references(folder):
 
 
 @pytest.fixture(scope="module")
-def path(pipeline):
-    return pipeline / paths.REPORT
-
-
-@pytest.fixture
-def page(browser, path):
-    with opened(browser, path) as page:
-        yield page
-
-
-@pytest.fixture(scope="module")
-def digits(pipeline):
-    return load_tensors(pipeline / paths.DIGITS)
-
-
-@pytest.fixture(scope="module")
 def models(pipeline):
     return references(pipeline)
 

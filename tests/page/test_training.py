@@ -49,26 +49,10 @@ RUN = "() => JSON.stringify({losses: run.losses, points: run.points, digest: run
 
 
 @pytest.fixture(scope="module")
-def path(pipeline):
-    return pipeline / paths.REPORT
-
-
-@pytest.fixture
-def page(browser, path):
-    with opened(browser, path) as page:
-        yield page
-
-
-@pytest.fixture(scope="module")
 def still(browser, path):
     """A page in which no test changes anything."""
     with opened(browser, path) as page:
         yield page
-
-
-@pytest.fixture(scope="module")
-def digits(pipeline):
-    return load_tensors(pipeline / paths.DIGITS)
 
 
 def choose(page, model):
