@@ -44,14 +44,9 @@ def check_params(*, there: bool = False) -> None:
 
     Raises InputError unless the sections that it goes through have entries, with names that the
     shell takes as they are, and the parameters that it has as dependencies are paths. Before a run,
-    they must be of something that is `there`, or that a stage makes, and dvc.yaml must have every
-    section.
+    they must be of something that is `there`, or that a stage makes.
     """
     values, graph, section = read_all(), read_graph(), ""
-    names = [*values] if there and isinstance(values, dict) else []
-    unknown = [name for name in names if not re.search(rf"\b{re.escape(str(name))}\b", graph)]
-    if unknown and unknown != names:  # or else dvc.yaml is broken, and DVC will say so
-        raise InputError(f"{PARAMS}: {unknown[0]} is not in {GRAPH}; is it misspelt?")
     for line in graph.splitlines():
         if named := re.fullmatch(r" *foreach: \$\{([\w.]+)\}", line):
             section = named[1]
