@@ -114,7 +114,9 @@ def page_of_engine(tmp_path_factory):
     """A page with nothing but the engine."""
     path = tmp_path_factory.mktemp("engine") / "engine.html"
     script = (TEMPLATES / "engine.js").read_text(encoding="utf-8")
-    path.write_text(f"<meta charset=utf-8><script>{script}</script><script>{TRAVEL}</script>")
+    path.write_text(
+        f"<meta charset=utf-8><script>{script}</script><script>{TRAVEL}</script>", encoding="utf-8"
+    )
     return path
 
 

@@ -35,13 +35,13 @@ def others(pipeline, tmp_path_factory):
         digit = int(row["actual"])
         row["predicted"] = {3: "35"[index % 2], 6: "6"}.get(digit, str((digit + 1) % 10))
     lines = ["actual,predicted,probability", *(",".join(row.values()) for row in answers), ""]
-    (folder / paths.predictions("small")).write_text("\n".join(lines))
+    (folder / paths.predictions("small")).write_text("\n".join(lines), encoding="utf-8")
     params = parameters.read(folder)
     params["photo"]["size"] = 400
     params["convolve"]["convolutions"]["padding_and_stride"] |= {"kernel_size": 7, "stride": 5}
     parameters.write(params, folder)
     accuracies = "images,pixels,features\n10,0.5,0.8125\n20,0.6,0.9\n40,0.8,0.95\n"
-    (folder / paths.DATA_EFFICIENCY / "accuracy.csv").write_text(accuracies)
+    (folder / paths.DATA_EFFICIENCY / "accuracy.csv").write_text(accuracies, encoding="utf-8")
     with chdir(folder):
         run_stage("report")
     return folder
@@ -155,13 +155,15 @@ def test_what_does_not_apply_is_not_asked(pipeline, tmp_path):
     answers = rows_of(tmp_path / paths.predictions("hidden"))
     lines = [f"{row['actual']},{row['actual']},1.0" for row in answers]
     header = "actual,predicted,probability"
-    (tmp_path / paths.predictions("hidden")).write_text("\n".join([header, *lines, ""]))
+    (tmp_path / paths.predictions("hidden")).write_text(
+        "\n".join([header, *lines, ""]), encoding="utf-8"
+    )
     params = parameters.read(tmp_path)
     for convolution in params["convolve"]["convolutions"].values():
         convolution["stride"] = 1
     parameters.write(params, tmp_path)
     accuracies = "images,pixels,features\n10,0.5,0.1\n20,0.6,0.1\n"
-    (tmp_path / paths.DATA_EFFICIENCY / "accuracy.csv").write_text(accuracies)
+    (tmp_path / paths.DATA_EFFICIENCY / "accuracy.csv").write_text(accuracies, encoding="utf-8")
     with chdir(tmp_path):
         run_stage("report")
     text = (tmp_path / paths.REPORT).read_text(encoding="utf-8")

@@ -110,6 +110,3 @@ function makeTiles(place, pictures) {
   place.replaceChildren(...tiles.map((tile) => tile.item));
   return tiles;
 }
-
-const digits = unpack(data.digits, Uint8Array); // of the test images
-const titleOf = (model) => data.titles[model];

@@ -2,6 +2,9 @@
 
 const SIDE = 28; // of a digit, pixels
 
+const digits = unpack(data.digits, Uint8Array); // of the test images
+const titleOf = (model) => data.titles[model];
+
 /** A model's layers, each with its name, its parameters and, where it has them, its weights. */
 function load({ layers, weights }) {
   const part = (name) => weights[name] && unpack(weights[name], Float32Array);
