@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from common import paths
 from common.graph import commands, files_below, outputs, outs
 from common.pages import copy_inputs
 from common.parameters import change, change_model
