@@ -52,7 +52,7 @@ def unit_grid(weight: np.ndarray, shape: Shape, seen: str, is_last: bool) -> Gri
 
 def kernel_grid(name: str, weight: np.ndarray) -> Grid:
     """A convolution's kernels (`weight`: outputs × inputs × height × width): a column for each
-    output channel, with a tile for each input channel. There are often more of the former."""
+    output channel, of which there are usually more, with a tile for each input channel."""
     outputs, inputs, _, side = weight.shape
     heading = (
         f"{name}: {inputs} input channel{'s' * (inputs > 1)} → "

@@ -51,17 +51,17 @@ def stage(module: str, *arguments: str) -> None:
 
 def loop(side: int) -> None:
     """Print the images a second, side × side each, of a bare loop over batches that are in memory,
-    by the same layers and in as many threads."""
+    by the same function and in as many threads."""
     import torch
 
-    from stages.core.alexnet.network import alexnet
+    from stages.core.alexnet.network import alexnet, features
     from stages.core.parallel.threads import in_threads
 
-    features = torch.inference_mode()(alexnet(ROOT / paths.ALEXNET).features)
+    embed = partial(features, alexnet(ROOT / paths.ALEXNET))
     batch = torch.rand(BATCH, 3, side, side)
-    features(batch)
+    embed(batch)
     start = time.perf_counter()
-    for _ in in_threads(features, repeat(batch, LOOP // BATCH)):
+    for _ in in_threads(embed, repeat(batch, LOOP // BATCH)):
         pass
     print(LOOP / (time.perf_counter() - start))
 

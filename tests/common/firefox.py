@@ -34,7 +34,10 @@ def firefox(folder: Path) -> Iterator["Firefox"]:
     )
     try:
         assert process.stderr is not None
-        ready = next(line for line in process.stderr if line.startswith(READY))
+        said = process.stderr
+        ready = next((line for line in said if line.startswith(READY)), None)
+        assert ready, f"Firefox ended with status {process.wait()}"
+        threading.Thread(target=said.read, daemon=True).start()  # or it waits once the pipe is full
         yield Firefox(ready.removeprefix(READY).strip())
     finally:
         process.terminate()

@@ -23,8 +23,7 @@ for (const [name, { right, why, grid }] of Object.entries(data.guesses)) {
   if (grid) {
     const { shape, values } = unpack(data.models[grid.model].weights[grid.weight], Float32Array);
     const weights = values.subarray(right * shape[1], (right + 1) * shape[1]);
-    const largest = weights.reduce((a, weight) => Math.max(a, Math.abs(weight)), 0);
-    paint(place.querySelector("canvas"), weights, ...grid.shape, largest, diverging);
+    paint(place.querySelector("canvas"), weights, ...grid.shape, largestOf(weights), diverging);
   }
 }
 $("guessed").hidden = false; // on paper, at the end

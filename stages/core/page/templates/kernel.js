@@ -31,7 +31,7 @@ const slid = {}; // the last settings, and what they gave: `input` with padding,
   /** The kernels of the models whose first weights are those of a convolution; by the models. */
   function trainedKernels() {
     return Object.entries(data.models).flatMap(([model, { layers, weights }]) => {
-    const title = titleOf(model);
+      const title = titleOf(model);
       const first = layers.find(({ name }) => `${name}.weight` in weights);
       if (first.kind !== "conv") return [];
       const stack = unpack(weights[`${first.name}.weight`], Float32Array);
