@@ -157,13 +157,13 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
     actual, predicted = data.labels[test], probabilities.argmax(1)[test]
     matrix = confusion_matrix(actual, predicted, num_labels)
     results = {
-        "accuracy": points[-1].accuracy,
-        "accuracy_low": points[-1].low,
-        "accuracy_high": points[-1].high,
+        "test_accuracy": points[-1].accuracy,
+        "test_accuracy_low": points[-1].low,
+        "test_accuracy_high": points[-1].high,
         "baseline_accuracy": baseline_accuracy(data.labels[train].tolist(), actual.tolist()),
         "balanced_accuracy": balanced_accuracy(matrix),
-        "log_loss": log_loss(model, data, "test"),
-        "val_log_loss": val_loss,
+        "test_loss": log_loss(model, data, "test"),
+        "val_loss": val_loss,
         "weight_decay": weight_decay,
         "num_labels": num_labels,
         "num_train": len(train),

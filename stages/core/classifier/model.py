@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from stages.core.base.errors import InputError
 from stages.core.base.tensors import load_tensors, open_tensors, save_tensors
+from stages.core.data.digits import FEATURE_MAPS
 from stages.core.exact.functions import cross_entropy, softmax
 from stages.core.exact.integers import exact_sum, means_of_maps
 from stages.core.exact.layers import Linear
@@ -26,9 +27,9 @@ LEARNING_RATE = 0.03  # at first; falls to 0 in a straight line
 BLOCK = 4096  # images whose features are added up exactly at a time
 
 SHAPES = {
-    "mean": ("float32", ("features",)),
-    "std": ("float32", ("features",)),
-    "weight": ("float32", ("labels", "features")),
+    "mean": ("float32", (FEATURE_MAPS,)),
+    "std": ("float32", (FEATURE_MAPS,)),
+    "weight": ("float32", ("labels", FEATURE_MAPS)),
     "bias": ("float32", ("labels",)),
 }
 
@@ -130,7 +131,7 @@ def file_digest(path: Path) -> str:
 
 def save_classifier(model: Classifier, about: About, path: Path) -> None:
     tensors = {name: tensor.numpy() for name, tensor in model._asdict().items()}
-    save_tensors(tensors, path, {"classifier": about.model_dump_json()})
+    save_tensors(tensors, path, {"model": about.model_dump_json()})
 
 
 def load_classifier(path: Path) -> tuple[Classifier, About]:
@@ -138,7 +139,7 @@ def load_classifier(path: Path) -> tuple[Classifier, About]:
     with open_tensors(path) as file:
         metadata = file.metadata() or {}
     try:
-        about = About.model_validate(json.loads(metadata["classifier"]))
+        about = About.model_validate(json.loads(metadata["model"]))
     except (KeyError, ValueError, RecursionError):
         raise InputError(
             f"{path} is no classifier: it has no labels in its metadata; "

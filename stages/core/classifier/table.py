@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import torch
 
 from stages.core.base.errors import InputError
+from stages.core.data.digits import FEATURE_MAPS
 from stages.core.exact.integers import means_of_maps
 
-MAPS = 256  # of AlexNet's last convolution
 COLUMNS = ("path", "label", "digest", "features")
 GROUPS = ("path", "group")
 
@@ -43,7 +43,7 @@ def read_table(folder: Path) -> Table:
             if missing := set(COLUMNS) - set(part.column_names):
                 raise ValueError(f"it lacks the column {min(missing)}")
             numbers = pc.list_flatten(part["features"]).to_numpy()
-            maps = numbers.astype(np.float32, copy=False).reshape(len(part), MAPS, -1, 1)
+            maps = numbers.astype(np.float32, copy=False).reshape(len(part), FEATURE_MAPS, -1, 1)
         except (pa.ArrowException, ValueError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path} is no table of embedded images: {reason}") from None
