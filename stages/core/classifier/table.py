@@ -64,7 +64,7 @@ def read_groups(path: Path, images: Sequence[str], folder: Path) -> list[str | N
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = csv.reader(file)
+            header, *rows = [*csv.reader(file)] or [[]]
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path} is not a table of groups: {error}") from None
     if tuple(header) != GROUPS:
