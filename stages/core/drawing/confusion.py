@@ -15,7 +15,7 @@ SHADES = ("1", "0.9", "0.78", "0.62", "0.4", "0.15")  # greys, from white
 
 
 CELL = 0.49  # side of a cell in a larger table, inches
-MARGINS = 1.6, 2.1  # beside and below such a table, inches
+MARGINS = 1.6, 2.6  # beside and below such a table, inches
 LONGEST = 120  # label, pixels
 
 
@@ -69,7 +69,8 @@ def draw_confusion(
         ax=axes,
         location="bottom",
         shrink=0.8,
-        aspect=40,
+        aspect=40 * size[0] / 6.25,  # always as thick, and as far away
+        pad=0.05 * 6.25 / size[0],
         ticks=STEPS,
         format=lambda share, _: f"{share * 100:g} %",
         spacing="uniform",
