@@ -266,6 +266,24 @@ def test_equal_images_are_duplicates_of_the_first():
     assert duplicates(["a", "b", "a", "c", "b", "a"]) == [(2, 0), (5, 0), (4, 1)]
 
 
+def test_fewer_images_are_a_part_of_more_and_train_alone():
+    """As many of each label as there are; and one more image leaves the others in their order."""
+    labels = np.array([0] * 30 + [1] * 6 + [0] * 30)
+    keys = [f"image {index}" for index in range(66)]
+    splits = np.array(["train"] * 36 + ["test"] * 30)
+    data = Data(Table([], [], [], torch.empty(0)), ["x", "y"], labels, keys, splits)
+    assert data.most == 30
+    before = set()
+    for count in (1, 5, 10, 30):
+        rows = data.first_of_each(count, seed=0)
+        counts = np.bincount(labels[rows]).tolist()
+        assert counts == [count, min(count, 6)] and rows.max() < 36 and before < {*rows.tolist()}
+        before = {*rows.tolist()}
+    less = data._replace(splits=np.where(np.arange(66) == 3, "test", splits))
+    changed = {*data.first_of_each(10, 0).tolist()} ^ {*less.first_of_each(10, 0).tolist()}
+    assert len(changed) <= 2
+
+
 def test_planted_mistakes_are_the_suspects():
     features, labels = clusters(3, 40)
     labels[[3, 50]] = 2, 0  # they are of 0 and 1

@@ -18,6 +18,7 @@ from stages.core.classifier.model import load_classifier
 from stages.core.classifier.statistics import wilson
 from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.neighbours import SIDE, Mistake, Picture, draw_mistakes
+from stages.core.exact.functions import cross_entropy
 
 from common import parameters, paths
 from common.artifacts import drawn, rows_of
@@ -117,6 +118,27 @@ def test_what_it_writes_agrees(folder):
     assert [float(row["probability"]) for row in predictions] == [
         round(share, 6) for share in shares.max(1).tolist()
     ]
+
+
+def test_it_keeps_the_model_that_is_best_on_the_validation_images(folder):
+    """Trained on all training images, and on no other."""
+    parameters.change(Path(), "classify_images", weight_decays=[0.001, 0.3, 30.0])
+    rows = make({"x": 50, "y": 50, "z": 50}, spread=6)
+    run_stage("classify_images")
+    splits = np.array([row["split"] for row in rows_of(MADE / "predictions.csv")])
+    features = torch.from_numpy(np.stack([features for _, features in rows]))
+    labels = torch.tensor(["xyz".index(row.label) for row, _ in rows])
+    train, val = (torch.from_numpy(splits == split) for split in ("train", "val"))
+    losses = {}
+    for decay in (0.001, 0.3, 30.0):
+        model = models.fit(features[train], labels[train], 3, decay, seed=0)
+        loss = cross_entropy(model.logits(features[val]), labels[val]).item()
+        losses[loss] = decay, model
+    decay, model = losses[min(losses)]
+    result = metrics()
+    assert (result["val_loss"], result["weight_decay"]) == (min(losses), decay)
+    kept, _ = load_classifier(MADE / "model.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(kept, model, strict=True))
 
 
 def test_the_bytes_do_not_depend_on_how_rows_are_divided_into_files(folder):
