@@ -303,6 +303,8 @@ def test_planted_mistakes_are_the_suspects():
         ("003.png", "z", "x"),
         ("050.png", "x", "y"),
     }
+    unlabelled = data._replace(table=table._replace(labels=[*table.labels[:60], None, *"z" * 59]))
+    assert find_suspects(unlabelled, judged)[-1].reason == "same image"
     assert all(s.probability < 0.1 for s in found if not s.same_as)
     assert [(s.path, s.reason, s.same_as) for s in found if s.same_as] == [
         ("060.png", "same image", "059.png")

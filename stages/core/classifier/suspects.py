@@ -88,6 +88,7 @@ def find_suspects(data: Data, judged: np.ndarray) -> list[Suspect]:
         path, label = paths[rows[index]], labels[rows[index]]
         found.append(Suspect(path, label, "label looks wrong", data.names[looks_like], own, ""))
     for row, first in duplicates(data.table.digests):
-        reason = "same image" if labels[row] == labels[first] else "same image, other label"
+        differ = len({labels[row], labels[first]} - {None}) > 1
+        reason = "same image, other label" if differ else "same image"
         found.append(Suspect(paths[row], labels[row], reason, "", None, paths[first]))
     return found

@@ -15,8 +15,8 @@ SHADES = ("1", "0.9", "0.78", "0.62", "0.4", "0.15")  # greys, from white
 
 
 CELL = 0.49  # side of a cell in a larger table, inches
-MARGINS = 1.6, 2.6  # beside and below such a table, inches
-LONGEST = 120  # label, pixels
+MARGINS = 2.4, 3.0  # beside and below such a table, inches
+LONGEST = 170  # label, pixels
 
 
 def draw_confusion(
