@@ -39,6 +39,7 @@ class ImagesParams(Params):
     size: Annotated[int, Field(ge=SMALLEST, le=512)]
     pool: bool
     max_skipped: Annotated[int, Field(ge=0)]
+    groups: str = ""  # only `classify_images` reads it, which requires it
 
 
 def batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:

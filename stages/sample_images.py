@@ -1,38 +1,28 @@
-"""Make a small folder of images out of those that come with matplotlib: photographs, drawings,
-icons."""
+"""Write digits as image files: a folder for each label, as one has for a task of one's own."""
 
-import shutil
-from importlib.util import find_spec
-from itertools import product
+import zlib
 from pathlib import Path
 
 from stages.core.base.command import run
 
+import numpy as np
 from PIL import Image
 
 from stages.core.base.files import new_folder
+from stages.core.base.labels import NUM_LABELS
+from stages.core.data.idx import read_digits
 
-CROP = 256  # side of the squares that are cut out of the photograph (512 × 600), pixels
-SHIPPED = {
-    "photograph": "sample_data/grace_hopper.jpg",
-    "drawing": "sample_data/*.png",
-    "icon": "images/*_large.png",
-}
+COUNT = 40  # images of each digit
 
 
-def main(out: Path) -> None:
-    spec = find_spec("matplotlib")  # importing it would take longer
-    assert spec is not None and spec.origin is not None
-    matplotlib = Path(spec.origin).parent
-    with new_folder(out) as images:
-        for kind, pattern in SHIPPED.items():
-            (images / kind).mkdir()
-            for image in (matplotlib / "mpl-data").glob(pattern):
-                shutil.copyfile(image, images / kind / image.name)
-        photograph = Image.open(images / "photograph/grace_hopper.jpg")
-        for left, top in product((0, 256), (0, 172, 344)):
-            crop = photograph.crop((left, top, left + CROP, top + CROP))
-            crop.save(images / f"photograph/crop_{left}_{top}.png")
+def main(mnist: Path, out: Path) -> None:
+    images, labels = read_digits(mnist, "train")
+    with new_folder(out) as folder:
+        for digit in range(NUM_LABELS):
+            (folder / str(digit)).mkdir()
+            for index in np.flatnonzero(labels == digit)[:COUNT]:  # named by its place in MNIST
+                path = folder / str(digit) / f"{index:05}.png"
+                Image.fromarray(images[index]).save(path, compress_type=zlib.Z_RLE)
 
 
 if __name__ == "__main__":

@@ -9,27 +9,13 @@ import numpy as np
 from stages.core.base.errors import InputError
 from stages.core.base.params import PARAMS, Count, Params, read_params
 from stages.core.base.tensors import save_tensors
-from stages.core.data.idx import read_idx
+from stages.core.data.idx import read_digits
 
 
 class SplitParams(Params):
     train: Count
     val: Count
     test: Count
-
-
-def read_digits(mnist: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images (uint8, N × 28 × 28) and labels (uint8, N) of MNIST's `part`: "train" or "t10k"."""
-    images = read_idx(mnist / f"{part}-images-idx3-ubyte", ndim=3)
-    labels = read_idx(mnist / f"{part}-labels-idx1-ubyte", ndim=1)
-    if len(images) != len(labels):
-        raise InputError(f"{mnist}: {part} has {len(images)} images, {len(labels)} labels")
-    if images.shape[1:] != (28, 28) or labels.max() > 9:
-        raise InputError(
-            f"{mnist}: {part} has images of {images.shape[1]} × {images.shape[2]} pixels and "
-            f"labels up to {labels.max()}; MNIST has 28 × 28 pixels and labels up to 9"
-        )
-    return images, labels
 
 
 def main(mnist: Path, digits: Path) -> None:

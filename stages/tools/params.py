@@ -28,6 +28,7 @@ KINDS = {
     "alexnet_maps": "stages.alexnet_maps:AlexNetMapsParams",
     "data_efficiency": "stages.data_efficiency:DataEfficiencyParams",
     "images": "stages.embed_images:ImagesParams",
+    "classify_images": "stages.classify_images:ClassifyImagesParams",
 }
 
 

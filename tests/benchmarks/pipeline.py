@@ -20,7 +20,15 @@ from common.project import REPRO, ROOT, copy_project, execute
 ROUNDS = 3
 ROUNDS_OF_NOTHING = 10
 BEYOND_THE_LESSON = (
-    *("mistakes", "embed_digits", "data_efficiency", "sample_images", "embed_images", "report"),
+    *(
+        "mistakes",
+        "embed_digits",
+        "data_efficiency",
+        "sample_images",
+        "embed_images",
+        "classify_images",
+        "report",
+    ),
 )
 
 

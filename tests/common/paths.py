@@ -14,6 +14,7 @@ ALEXNET_MAPS = Path("artifacts/alexnet")
 DATA_EFFICIENCY = Path("artifacts/data_efficiency")
 EMBEDDED_IMAGES = Path("artifacts/embedded_images")
 SKIPPED_IMAGES = Path("artifacts/skipped_images.csv")
+IMAGE_CLASSIFIER = Path("artifacts/image_classifier")
 REPORT = Path("artifacts/report/index.html")
 
 

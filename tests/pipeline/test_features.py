@@ -104,7 +104,7 @@ def test_all_images_give_the_accuracy_of_the_trained_models(pipeline):
 def test_the_project_s_own_images_have_a_row_each(pipeline):
     """In the order of their paths, with the first folder as their label."""
     table = pq.read_table(pipeline / paths.EMBEDDED_IMAGES / "part-000000.parquet")
-    assert table.column_names == ["path", "label", "width", "height", "features"]
+    assert table.column_names == ["path", "label", "width", "height", "digest", "features"]
     found = {row["path"]: row for row in table.to_pylist()}
     images = pipeline / paths.SAMPLE_IMAGES
     names = [str(path.relative_to(images)) for path in sorted(images.rglob("*.*"))]
@@ -118,13 +118,12 @@ def test_the_project_s_own_images_have_a_row_each(pipeline):
 
 
 def test_the_features_of_images_are_those_of_torchvision_s_network(pipeline):
-    """Its own layers, in float64, of the square in the middle of a photograph."""
+    """Its own layers, in float64, of a digit as it is scaled."""
     table = pl.read_parquet(pipeline / paths.EMBEDDED_IMAGES)
     model = torchvision_s(pipeline)
-    name = "photograph/crop_0_0.png"
-    image = TF.to_tensor(
-        Image.open(pipeline / paths.SAMPLE_IMAGES / name).resize((224, 224), 2)
-    ).double()
+    name = "5/00000.png"
+    digit = Image.open(pipeline / paths.SAMPLE_IMAGES / name).convert("RGB")
+    image = TF.to_tensor(digit.resize((224, 224), Image.Resampling.BILINEAR)).double()
     image = TF.normalize(image, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     with torch.inference_mode():
         expected = model.features(image.unsqueeze(0)).mean((2, 3))[0].numpy()

@@ -149,7 +149,8 @@ def test_wrong_parameters_stop_the_pipeline_and_lose_nothing(project):
 
 
 def test_metrics_are_one_table(project):
-    header, *rows = execute(project, "dvc", "metrics", "show").stdout.splitlines()
+    result = execute(project, "dvc", "metrics", "show", "artifacts/metrics")
+    header, *rows = result.stdout.splitlines()
     assert header.split() == [
         "Path",
         "loss",
@@ -159,8 +160,11 @@ def test_metrics_are_one_table(project):
         "train_accuracy",
         "val_accuracy",
     ]
+    assert {row.split()[0] for row in rows} == {str(paths.metrics(model)) for model in MODELS}
+    rows = execute(project, "dvc", "metrics", "show").stdout.splitlines()[1:]
     assert [row.split()[0] for row in rows] == [
-        f"artifacts/metrics/{model}.json" for model in MODELS
+        *(str(paths.metrics(model)) for model in MODELS),
+        str(paths.IMAGE_CLASSIFIER / "metrics.json"),
     ]
 
 
@@ -180,7 +184,7 @@ def test_plots_set_the_models_over_one_another_and_show_every_figure(project, tm
         assert len(answers) == parameters.read(project)["digits"]["test"]
         assert {"actual", "predicted"} < answers[0].keys()
     drawn_by_dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
-    by_dvc = len(MODELS) + sum(isinstance(plot, dict) for plot in drawn_by_dvc)
+    by_dvc = len(MODELS) + 1 + sum(isinstance(plot, dict) for plot in drawn_by_dvc)
     assert len(plots) == len(figures) + by_dvc
 
 

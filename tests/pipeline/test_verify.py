@@ -75,8 +75,8 @@ def test_what_is_committed_is_reproduced_and_what_is_made_up_is_found(project):
         "artifacts/curves/mlp.csv: row 93, iteration is 93, committed 94",
         f"artifacts/metrics/mlp.json: test_accuracy is {accuracy}, committed 0.125",
         "artifacts/models/cnn.safetensors: conv1.bias: 1 of 4 elements, by at most 0.5",
-        "artifacts/embedded_images/part-000000.parquet: row 4, width is 48, committed 49",
-        "artifacts/embedded_images/part-000000.parquet: features: 256 of 4,864 elements, "
+        "artifacts/embedded_images/part-000000.parquet: row 4, width is 28, committed 29",
+        "artifacts/embedded_images/part-000000.parquet: features: 256 of 102,400 elements, "
         "by at most 0.5",
         "artifacts/alexnet/filters.png: 1 pixels in rows 7 to 7, columns 11 to 11, "
         "by at most 100 of 255",

@@ -26,7 +26,8 @@ def folder(tmp_path, monkeypatch):
     for name in ("dvc.yaml", "dvc.lock", "params.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     Path(PHOTO).parent.mkdir(parents=True)
-    shutil.copy(ROOT / PHOTO, PHOTO)
+    for path in (PHOTO, parameters.read()["images"]["groups"]):
+        shutil.copy(ROOT / path, path)
     return tmp_path
 
 

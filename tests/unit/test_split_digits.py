@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from stages import sample_images
 from stages.core.base.errors import InputError
 from stages.core.base.tensors import load_tensors
 from stages.core.data.idx import read_idx
 
+from common import paths
 from common.stages import run_stage
 
 
@@ -130,3 +133,20 @@ def test_a_missing_file_is_named(mnist, failure):
     path = Path("data/mnist/train-images-idx3-ubyte")
     path.unlink()
     assert failure("split_digits") == f"{path}: No such file or directory"
+
+
+def test_sample_images_are_the_first_training_images_of_each_digit(mnist, monkeypatch):
+    """In a folder for each, named by their places in MNIST, pixel by pixel."""
+    monkeypatch.setattr(sample_images, "COUNT", 1)
+    run_stage("sample_images")
+    files = sorted(paths.SAMPLE_IMAGES.rglob("*.*"))
+    assert [str(file.relative_to(paths.SAMPLE_IMAGES)) for file in files] == [
+        f"{digit}/0000{digit}.png" for digit in range(10)
+    ]
+    images = read_idx(Path("data/mnist/train-images-idx3-ubyte"), ndim=3)
+    for digit, file in enumerate(files):
+        with Image.open(file) as image:
+            assert image.mode == "L" and np.array_equal(image, images[digit])
+    monkeypatch.setattr(sample_images, "COUNT", 40)  # there are only two of each
+    run_stage("sample_images")
+    assert len([*paths.SAMPLE_IMAGES.rglob("*.png")]) == 20

@@ -1,5 +1,6 @@
 """AlexNet's features of image files, as rows of Parquet files."""
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -44,12 +45,14 @@ CLUTTER = {
 
 class Row(NamedTuple):
     """An image's columns before its features: its path in the folder; as its label the top-level
-    subfolder, as in torchvision's ImageFolder; and its width and height in pixels, as stored."""
+    subfolder, as in torchvision's ImageFolder; its width and height in pixels, as stored; and the
+    SHA-256 of what the network sees, by which equal images are found."""
 
     path: str
     label: str | None
     width: int
     height: int
+    digest: str
 
 
 class Skipped(NamedTuple):
@@ -75,7 +78,13 @@ class Batch(NamedTuple):
 
 
 SCHEMA = pa.schema(
-    {"path": pa.string(), "label": pa.string(), "width": pa.int32(), "height": pa.int32()}
+    {
+        "path": pa.string(),
+        "label": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "digest": pa.string(),
+    }
 )
 
 
@@ -113,8 +122,9 @@ def read_image(folder: Path, path: str, size: int) -> tuple[Row, np.ndarray]:
         raise UnreadableImage("has a name that is not UTF-8") from None
     picture, (width, height) = open_with_size(folder / path, side=size)
     label, inside, _ = name.partition("/")
-    square = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-    return Row(name, label if inside else None, width, height), np.asarray(square)
+    square = np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR))
+    digest = hashlib.sha256(square.tobytes()).hexdigest()
+    return Row(name, label if inside else None, width, height, digest), square
 
 
 def why_skipped(folder: Path, path: str, error: UnreadableImage) -> Skipped:

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from PIL import Image
 from pydantic import AfterValidator
 
@@ -20,6 +20,7 @@ matplotlib.rcParams["text.language"] = "en"
 
 DPI = 128  # a power of two, so pixels / DPI inches convert back to exactly as many pixels
 RENDERER = RendererAgg(1, 1, DPI)  # measures text
+LETTERS = get_font(findfont(FontProperties())).get_charmap()  # the font comes with matplotlib
 
 
 def _colour_map(name: str) -> str:
@@ -50,6 +51,23 @@ def wrapped(text: str, size: float, width: float) -> str:
                 lines.append("")
             lines[-1] += letter
     return "\n".join(lines).strip()
+
+
+def shortened(text: str, size: float, width: float) -> str:
+    """A text in one line of at most `width` pixels: the middle may be left out, for paths have what
+    tells them apart at both ends."""
+    if text_width(text, size) <= width:
+        return text
+    for left in range(len(text) - 1, 1, -1):
+        short = f"{text[: left // 2]}…{text[-(left - left // 2) :]}"
+        if text_width(short, size) <= width:
+            return short
+    return "…"
+
+
+def in_font(text: str, otherwise: str) -> str:
+    """The text, or something else if the figures' font lacks one of its letters."""
+    return text if all(ord(letter) in LETTERS for letter in text) else otherwise
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -1,0 +1,163 @@
+"""The small model on top of AlexNet's features: a multinomial logistic regression."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, Field
+
+from stages.core.base.errors import InputError
+from stages.core.base.tensors import load_tensors, open_tensors, save_tensors
+from stages.core.data.digits import FEATURE_MAPS
+from stages.core.exact.functions import cross_entropy, softmax
+from stages.core.exact.integers import exact_sum, means_of_maps
+from stages.core.exact.layers import Linear
+from stages.core.exact.optimizers import Adam
+from stages.core.exact.random import Purpose, Words
+from stages.core.learning.training import logits, shuffled_batches
+
+BATCH = 1024  # images; of fewer, all
+ITERATIONS, EPOCHS = 250, 4  # at least so many updates, and so many passes over the images
+LEARNING_RATE = 0.03  # at first; falls to 0 in a straight line
+BLOCK = 4096  # images whose features are added up exactly at a time
+
+SHAPES = {
+    "mean": ("float32", (FEATURE_MAPS,)),
+    "std": ("float32", (FEATURE_MAPS,)),
+    "weight": ("float32", ("labels", FEATURE_MAPS)),
+    "bias": ("float32", ("labels",)),
+}
+
+
+class Classifier(NamedTuple):
+    """Features are standardised by `mean` and `std` (float32, K), those of the training images;
+    `weight` (labels × K) and `bias` give the logits."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def standardised(self, features: torch.Tensor) -> torch.Tensor:
+        """Features N × K (float32) by the mean and standard deviation of the training images."""
+        return (features - self.mean) / self.std
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """The logits (float32, N × labels) of features N × K. A row's depend on no other's."""
+        model = linear(*reversed(self.weight.shape))
+        model.load_state_dict({"weight": self.weight, "bias": self.bias})
+        return logits(model, self.standardised(features))
+
+    def probabilities(self, features: torch.Tensor) -> np.ndarray:
+        """Of each label (float64, N × labels)."""
+        return softmax(self.logits(features).numpy())[0]
+
+    def nearest(self, known: torch.Tensor, image: torch.Tensor) -> np.ndarray:
+        """The indices of standardised features N × K from the nearest to the farthest from those of
+        an image (K), by Euclidean distance."""
+        difference = known.double() - image.double()
+        squares = means_of_maps((difference * difference)[:, None, None, :])
+        return np.argsort(squares[:, 0].numpy(), kind="stable")
+
+
+class About(BaseModel, strict=True, frozen=True):
+    """What a file has to say besides: the labels, in the order of the logits; the side to which
+    images are scaled, pixels; and the SHA-256 of AlexNet's file."""
+
+    labels: list[str] = Field(min_length=2)
+    size: int = Field(ge=1)
+    alexnet: str
+
+
+def linear(num_features: int, num_labels: int) -> Linear:
+    """A layer of zeros: the loss is convex, so any start will do."""
+    model = Linear(num_features, num_labels)
+    with torch.no_grad():
+        model.weight.zero_()
+        model.bias.zero_()
+    return model
+
+
+def moments(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean and standard deviation (float32, K) of features N × K; 1 for one that is constant.
+    Blocks are added up exactly, and their sums in order."""
+    count = len(features)
+    total = torch.zeros(features.shape[1], dtype=torch.float64)
+    for block in features.split(BLOCK):
+        total = total + exact_sum(block, [0])
+    mean = total / count
+    squares = torch.zeros_like(mean)
+    for block in features.split(BLOCK):
+        deviations = block.double() - mean
+        squares = squares + exact_sum(deviations * deviations, [0])
+    std = torch.from_numpy(np.sqrt((squares / count).numpy())).float()
+    return mean.float(), torch.where(std == 0, 1, std)
+
+
+def fit(
+    features: torch.Tensor, labels: torch.Tensor, num_labels: int, weight_decay: float, seed: int
+) -> Classifier:
+    """Minimise the mean cross-entropy of N labels (int64), plus weight_decay / 2 times the sum of
+    the squared weights, but not of the biases, by Adam."""
+    mean, std = moments(features)
+    inputs = (features - mean) / std
+    model = linear(features.shape[1], num_labels)
+    optimizers = [
+        Adam([model.weight], learning_rate=LEARNING_RATE, weight_decay=weight_decay),
+        Adam([model.bias], learning_rate=LEARNING_RATE, weight_decay=0.0),
+    ]
+    batch_size = min(BATCH, len(labels))
+    batches = shuffled_batches(len(labels), batch_size, Words(seed, Purpose.ORDER))
+    num_iterations = max(ITERATIONS, EPOCHS * (len(labels) // batch_size))
+    for iteration, batch in enumerate(islice(batches, num_iterations)):
+        loss = cross_entropy(model(inputs[batch]), labels[batch])
+        gradients = torch.autograd.grad(loss, [model.weight, model.bias])
+        for optimizer, gradient in zip(optimizers, gradients, strict=True):
+            optimizer.learning_rate = LEARNING_RATE * (num_iterations - iteration) / num_iterations
+            optimizer.update([gradient])
+    return Classifier(mean, std, model.weight.detach(), model.bias.detach())
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_classifier(model: Classifier, about: About, path: Path) -> None:
+    tensors = {name: tensor.numpy() for name, tensor in model._asdict().items()}
+    save_tensors(tensors, path, {"model": about.model_dump_json()})
+
+
+def load_classifier(path: Path) -> tuple[Classifier, About]:
+    """Read a classifier. Raises InputError if the file is none."""
+    with open_tensors(path) as file:
+        metadata = file.metadata() or {}
+    try:
+        about = About.model_validate(json.loads(metadata["model"]))
+    except (KeyError, ValueError, RecursionError):
+        raise InputError(
+            f"{path} is no classifier: it has no labels in its metadata; "
+            "`dvc repro classify_images` writes one"
+        ) from None
+    model = Classifier(**{n: torch.from_numpy(t) for n, t in load_tensors(path, SHAPES).items()})
+    if len(model.bias) != len(about.labels):
+        raise InputError(
+            f"{path} has {len(about.labels)} labels, but weights for {len(model.bias)}"
+        )
+    return model, about
+
+
+def answers(probabilities: np.ndarray, labels: Sequence[str]) -> list[tuple[str, float]]:
+    """The likeliest label of each image and its probability, to a millionth."""
+    found = probabilities.argmax(1)
+    shares = probabilities[np.arange(len(found)), found]
+    return [
+        (labels[index], round(share, 6))
+        for index, share in zip(found.tolist(), shares.tolist(), strict=True)
+    ]
