@@ -26,7 +26,7 @@ def lend(environment):
     if tuple(map(int, torch.__version__.split(".")[:2])) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         sys.exit(f"error: {mine} has torch {torch.__version__}: it should be {oldest} or newer")
-    places = {str(Path(module.__file__).parents[1]) for module in (torch, torchvision)}
+    places = {str(Path(str(module.__file__)).parents[1]) for module in (torch, torchvision)}
     venv.create(environment, with_pip=True, symlinks=True)
     [packages] = Path(environment).glob("lib/python*/site-packages")
     (packages / "torch-of-another.pth").write_text("\n".join(sorted(places)) + "\n", "utf-8")
