@@ -64,7 +64,7 @@ compare: .venv/installed
 lint: .venv/installed-test
 	ruff check
 	ruff format --check
-	mypy
+	for system in linux darwin win32; do mypy --platform $$system || exit; done
 
 audit: .venv/installed-test
 	pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.txt

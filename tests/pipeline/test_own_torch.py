@@ -31,7 +31,7 @@ def test_with_a_pytorch_for_cpus_the_bytes_are_the_same_and_the_space_is_a_fifth
     result = execute(project, "make", "repro", "TORCH=mine", f"PYTHON={python}")
     assert result.returncode == 0, result.stdout + result.stderr
     found = re.search(r"^Using torch (\S+) and torchvision (\S+) of (.+)$", result.stdout, re.M)
-    assert found and found.groups() == ("2.13.0+cpu", "0.28.0", python)
+    assert found and found.groups() == ("2.13.0+cpu", "0.28.0+cu130", python)
     assert (project / "dvc.lock").read_bytes() == LOCK
 
     assert sizes(tmp_path / "own") == before
