@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,27 @@ def test_the_pytorch_of_another_python_is_lent_and_none_installed(folder):
     assert {"torch", "torchvision", "triton", "nvidia-cublas", "cuda-bindings"} <= of_torch
     assert all(re.match("torch|triton|nvidia-|cuda-", name) for name in of_torch)
     assert text.count("--hash") > 1000 and re.match(r"[a-z]", text)
+
+
+@pytest.mark.fault("a PyTorch of one's own that will not do")
+@pytest.mark.parametrize(
+    ("torch", "torchvision", "reason"),
+    [
+        ("2.7.1", "", "has torch 2.7.1: it should be 2.8 or newer"),
+        (
+            "2.13.0+cpu",
+            "raise RuntimeError('operator torchvision::nms does not exist')",
+            "cannot import torch and torchvision: operator torchvision::nms does not exist",
+        ),
+    ],
+)
+def test_a_pytorch_that_will_not_do_is_named(tmp_path, torch, torchvision, reason):
+    (tmp_path / "torch.py").write_text(f"__version__ = {torch!r}", encoding="utf-8")
+    (tmp_path / "torchvision.py").write_text(torchvision, encoding="utf-8")
+    lend = (sys.executable, "-P", "stages/tools/lend_torch.py", str(tmp_path / "venv"))
+    result = execute(ROOT, *lend, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1 and not (tmp_path / "venv").exists()
+    assert result.stderr == f"error: {sys.executable} {reason}\n"
 
 
 @pytest.mark.parametrize(
