@@ -15,9 +15,11 @@
 # make processors  run the stages on emulated processors, ARM among them, and with other settings
 #               and versions of PyTorch; count the bytes that differ
 # make lock     pin all dependencies anew, with hashes
+#
+# The first of them makes .venv, of the newest Python that it finds, or of PYTHON=/path/to/python; with
+# TORCH=mine, of `python3` or PYTHON=…, whose torch and torchvision are used, and not installed anew.
 
-VERSION = 3.11# of Python: the one that the locks are for
-PYTHON ?= python$(VERSION)# makes .venv
+VERSIONS = 3.11 3.12 3.13 3.14# of Python: those that the locks are for
 PYTEST = pytest --numprocesses 2 --dist worksteal
 COMMAND = PYTHONPATH=.:tests python -m
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -29,7 +31,7 @@ export SHELL
 export PYTHONUTF8 := 1
 
 .PHONY: repro test test-all verify check processors bench compare lint audit faults fuzz lock \
-	folder python changed
+	folder environment changed
 
 repro: .venv/installed$(if $(SCHEDULER),-test)
 	python -m stages.tools.repro --page artifacts/report/index.html \
@@ -62,7 +64,7 @@ compare: .venv/installed
 lint: .venv/installed-test
 	ruff check
 	ruff format --check
-	mypy
+	for system in linux darwin win32; do mypy --platform $$system || exit; done
 
 audit: .venv/installed-test
 	pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.txt
@@ -94,46 +96,34 @@ uninstall = test ! -e $(1) || for name in $$(grep -oE '^[[:alnum:]._-]+==' $(1))
 	grep -q "^$$name" requirements.txt tests/requirements.txt || \
 	python -m pip uninstall --yes "$${name%==}" || exit; done
 
-.venv/installed: $(call changed,requirements.txt,.venv/installed) | folder python
-	test -e .venv/bin/activate || $(PYTHON) -m venv .venv
+# Of a lock, what the environment installs: all, or all but PyTorch where another Python lends its own.
+OF_TORCH = torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*
+install = if [ -e .venv/torch ]; then sed -E '/^($(OF_TORCH))==/,/[^\\]$$/d' $(1) >.venv/lock.txt && \
+	python -m pip install --no-deps --require-hashes -r .venv/lock.txt; \
+	else python -m pip install --require-hashes -r $(1); fi
+
+.venv/installed: $(call changed,requirements.txt,.venv/installed) | environment
 	python -m pip --version >/dev/null 2>&1 || python -m ensurepip
-	python -m pip install --require-hashes -r requirements.txt
+	$(call install,requirements.txt)
 	$(call uninstall,$@)
 	cp requirements.txt $@
 
 # The packages for tests, clusters and remotes.
 .venv/installed-test: $(call changed,tests/requirements.txt,.venv/installed-test) .venv/installed
-	python -m pip install --require-hashes -r tests/requirements.txt
+	$(call install,tests/requirements.txt)
 	$(call uninstall,$@)
 	cp tests/requirements.txt $@
 
-# One line instead of a .venv that mixes two versions of Python, is for another lock, or was moved.
-python:
-	@wrong() { echo "error: $$*" >&2; exit 1; }; \
-	version() { "$$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }; \
-	if [ -e .venv/bin/python ] || [ -L .venv/bin/python ]; then \
-		again="remove .venv, and run make again"; \
-		found=$$(version .venv/bin/python) || wrong "the Python of .venv is gone: $$again"; \
-		[ "$$found" = $(VERSION) ] || \
-			wrong ".venv has Python $$found, but requirements.txt is for $(VERSION): $$again"; \
-		script=; ! [ -e .venv/bin/dvc ] || read -r script <.venv/bin/dvc; \
-		script=$${script%% *}; [ -e "$${script#??}" ] || [ -z "$$script" ] || \
-			wrong ".venv was made in another folder, as its scripts say: $$again"; \
-	fi; \
-	if [ "$(origin PYTHON)" != file ] || ! [ -e .venv/bin/activate ]; then \
-		found=$$(version "$(PYTHON)") || wrong "$(PYTHON) does not run: install Python" \
-			"$(VERSION), or say where it is: make PYTHON=/path/to/python$(VERSION)"; \
-		[ "$$found" = $(VERSION) ] || \
-			wrong "$(PYTHON) is Python $$found, but requirements.txt is for $(VERSION)"; \
-	fi
+environment: folder
+	@sh stages/tools/environment.sh "$(VERSIONS)" "$(PYTHON)" "$(TORCH)"
 
 LOCK = uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	--python-version $(VERSION) --python-platform x86_64-manylinux_2_28 pyproject.toml
+	--universal --python-version $(firstword $(VERSIONS)) pyproject.toml
 
-VERSIONS = stages/core/base/versions.txt# of the packages that the outputs' bytes depend on
+PINNED = stages/core/base/versions.txt# the versions that the outputs' bytes depend on
 
 lock: .venv/installed-test
 	$(LOCK) --output-file requirements.txt
 	$(LOCK) --all-extras --constraint requirements.txt --output-file tests/requirements.txt
-	names=$$(sed 's/==.*//' $(VERSIONS) | paste -sd '|') && \
-		grep -oE "^($$names)==[^ ]+" requirements.txt >$(VERSIONS).new && mv $(VERSIONS).new $(VERSIONS)
+	names=$$(sed 's/==.*//' $(PINNED) | paste -sd '|') && \
+		grep -oE "^($$names)==[^ ]+" requirements.txt >$(PINNED).new && mv $(PINNED).new $(PINNED)

@@ -103,8 +103,10 @@ def in_processes(outcomes: Sequence["Delayed"], jobs: int) -> list[Outcome]:
 def run_stages(jobs: int, scheduler: str | None) -> list[Outcome]:
     """Run what is out of date, in `jobs` processes or on the cluster of the `scheduler`'s address.
 
-    Raises InputError if DVC finds no project, or if workers keep dying.
+    Raises InputError if DVC finds no project, if workers keep dying, or on Windows.
     """
+    if sys.platform == "win32":
+        raise InputError("on Windows, stages run one at a time: --jobs 1")
     graph = outdated(open_project())
     if not graph:
         return []

@@ -27,6 +27,8 @@ def locked(
     Yields the file descriptors that hold the locks. A child process that inherits them keeps the
     locks even if this process is killed.
     """
+    if sys.platform == "win32":
+        raise NotImplementedError("A child process does not inherit locks there.")
     folder = Path(".dvc/tmp/stages")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:

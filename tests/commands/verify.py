@@ -38,7 +38,8 @@ def git(*arguments: str) -> str:
 def reproduce(folder: Path, fresh: bool) -> None:
     """Run every stage of HEAD in a clone, without a cache or the user's settings of DVC."""
     git("clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environment = os.environ | {"PATH": path}
     environment |= {"DVC_GLOBAL_CONFIG_DIR": str(folder), "DVC_SYSTEM_CONFIG_DIR": str(folder)}
     if fresh:
         environment["XDG_CACHE_HOME"] = str(folder.parent / "downloads")

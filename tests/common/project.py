@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {  # without what `make test` tells a make that it starts
     name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
-} | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+} | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 LOCK = (ROOT / "dvc.lock").read_bytes()
 
 REPRO = ("python", "-m", "stages.tools.repro")

@@ -99,6 +99,20 @@ def with_older_torch(folder: Path) -> Command:
     return ("env", f"PYTHONPATH={folder}", f"SETTINGS={OPERATORS}", sys.executable)
 
 
+def with_own_torch(folder: Path) -> str:
+    """A Python of somebody who has installed a PyTorch for CPUs only, and the torchvision of it."""
+    subprocess.run((sys.executable, "-m", "venv", folder), check=True)
+    python = str(folder / "bin/python")
+    pip = (python, "-m", "pip", "install", "--quiet")
+    torch, torchvision = FOR_CPUS
+    execute(*pip, torch, "numpy", "pillow")
+    execute(*pip, "--no-deps", torchvision)
+    [module] = folder.glob("lib/python*/site-packages/torchvision/__init__.py")
+    text = f"import torch\n{OPERATORS}\n{module.read_text(encoding='utf-8')}"
+    module.write_text(text, encoding="utf-8")
+    return python
+
+
 def on_arm(folder: Path) -> Command:
     """Debian's Python for 64-bit ARM, and the locked packages but an older PyTorch."""
     check_installed("qemu-user", "qemu-aarch64")

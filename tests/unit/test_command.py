@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages.core.base.errors import InputError
 from stages.core.base.files import new_file, new_folder
 from stages.core.base.values import flatten
 
@@ -351,3 +352,22 @@ def test_what_a_stage_reads_and_writes_is_on_its_command_line(name):
     listed |= {Path(out.def_path) for out in stage.outs}
     assert all(listed & {path, *path.parents} for path in paths)
     assert all(any(data in (path, *path.parents) for path in paths) for data in listed)
+
+
+def test_a_command_may_end_in_a_comment_where_no_shell_takes_it_off(tmp_path):
+    """As on Windows: some commands in dvc.yaml repeat parameters in a comment."""
+    commented = {name for name, stage in STAGES.items() if "#" in stage.cmd}
+    assert commented >= {"convolve", "train@cnn"}
+    words = ("python", "-m", "stages.sample_images", str(tmp_path / "images"))
+    result = execute(ROOT, *words, "#", "--conv1.kind", "conv")
+    assert result.returncode == 0, result.stderr
+    assert execute(ROOT, *words, "--conv1.kind", "conv").returncode == 1
+
+
+def test_several_stages_at_a_time_are_refused_where_locks_are_not_inherited(monkeypatch):
+    """Of what is imported then, the rest would run there, too: `make lint` checks."""
+    from stages.tools import repro
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(InputError, match="on Windows, stages run one at a time: --jobs 1"):
+        repro.run_stages(2, None)

@@ -27,6 +27,14 @@ def test_only_cores_that_the_process_may_use_count(monkeypatch, tmp_path, pinned
     assert threads.num_cores() == expected
 
 
+def test_where_no_process_is_pinned_all_cores_count(monkeypatch, tmp_path):
+    """On macOS and Windows."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    monkeypatch.setattr(threads, "QUOTA", tmp_path / "none")
+    assert threads.num_cores() == 5
+
+
 @pytest.mark.parametrize(
     ("cores", "busy", "expected"),
     [(1, 0, 1), (3, 0, 3), (200, 0, threads.MOST), (1, 1, 1), (2, 1, 1), (3, 1, 2)],

@@ -2,8 +2,10 @@
 
 import re
 import sys
+import tomllib
 
 import pytest
+import yaml
 
 from stages.core.base.versions import LOCKED, other_versions
 
@@ -20,6 +22,27 @@ def test_they_are_the_locks_and_every_stage_depends_on_them():
     folder = str(LOCKED.parent.relative_to(ROOT))
     for stage in graph():
         assert folder in {dep.def_path for dep in stage.deps}
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "tests/requirements.txt"])
+def test_a_lock_has_one_version_of_each_package_for_every_python_and_system(lock):
+    """A lock for all may give systems versions of their own; then their bytes may be others."""
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    names = re.findall(r"^[\w.-]+(?===)", text, re.MULTILINE)
+    assert len(names) > 100 and len(names) == len({*names})
+    assert re.search("^pywin32==.*sys_platform == 'win32'", text, re.MULTILINE)
+
+
+def test_every_supported_python_is_named_alike():
+    """In pyproject.toml, in the Makefile, and in what is tested on other machines."""
+    [versions] = re.findall("^VERSIONS = ([^#]*)#", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    oldest, *_, newest = versions.split()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["requires-python"] == f">={oldest}"
+    assert project["tool"]["mypy"]["python_version"] == oldest
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
+    assert workflow["jobs"]["elsewhere"]["strategy"]["matrix"]["python"] == [oldest, newest]
+    assert f"Python {oldest} to {newest}" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_what_is_locked_is_installed():

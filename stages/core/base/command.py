@@ -13,6 +13,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from itertools import takewhile
 from typing import NoReturn
 
 from stages.core.base.errors import explain, explained
@@ -54,6 +55,7 @@ class Parser(argparse.ArgumentParser):
 def run(stage: Callable[..., None]) -> None:
     """Call `stage` with the command line's arguments, one per parameter, as its annotation's type.
 
+    A word # starts a comment, as in a shell: on Windows, where there is none, commands have theirs.
     Errors that a user can fix end the process, as in `errors.explained`.
     """
     gc.freeze()
@@ -65,7 +67,8 @@ def run(stage: Callable[..., None]) -> None:
         parser.add_argument(name, type=parameter.annotation)
     try:
         with explained():
-            arguments = vars(parser.parse_args())
+            words = takewhile(lambda word: word != "#", sys.argv[1:])
+            arguments = vars(parser.parse_args([*words]))
             for warning in other_versions():
                 print(warning, file=sys.stderr)
             stage(**arguments)

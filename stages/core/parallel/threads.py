@@ -16,9 +16,12 @@ Result = TypeVar("Result")
 
 
 def num_cores() -> int:
-    """The cores that this process may use: those that it is pinned to, or fewer if its container
-    has a quota."""
-    pinned = len(os.sched_getaffinity(0))
+    """The cores that this process may use: those that it is pinned to, where the system can pin it
+    to some, or fewer if its container has a quota."""
+    if hasattr(os, "sched_getaffinity"):
+        pinned = len(os.sched_getaffinity(0))
+    else:  # on macOS and Windows
+        pinned = os.cpu_count() or 1
     try:
         quota, period = map(int, QUOTA.read_text(encoding="ascii").split())
     except (OSError, ValueError):  # no such file, or "max" for a quota
