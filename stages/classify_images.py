@@ -42,7 +42,7 @@ from stages.core.classifier.suspects import FOLDS, Suspect, cross_validated, fin
 from stages.core.classifier.table import read_groups, read_table
 from stages.core.data.images import UnreadableImage
 from stages.core.drawing.confusion import draw_confusion
-from stages.core.drawing.figure import in_font, save_figure
+from stages.core.drawing.figure import in_font, names_in_font, save_figure
 from stages.core.drawing.intervals import draw_accuracy
 from stages.core.drawing.neighbours import SIDE, Mistake, Picture, draw_mistakes
 from stages.core.exact.functions import cross_entropy
@@ -111,11 +111,6 @@ def mistakes_beside_neighbours(
         heading = f"{shown[data.table.labels[row] or '']} → {shown[answer]}, {percent(probability)}"
         found.append(Mistake(heading, picture(row), [picture(other) for other in beside.tolist()]))
     return found
-
-
-def names_in_font(names: Sequence[str]) -> list[str]:
-    """The labels as figures can show them: some by their places in per_label.csv."""
-    return [in_font(name, f"label {number}") for number, name in enumerate(names, start=1)]
 
 
 def main(embedded_images: Path, alexnet: Path, out: Path) -> None:

@@ -11,10 +11,9 @@ from pydantic import Field
 
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_folder, write_csv
-from stages.core.base.labels import NUM_LABELS
 from stages.core.base.params import PARAMS, Count, Params, read_params
 from stages.core.base.progress import progress
-from stages.core.data.digits import Split, read_splits
+from stages.core.data.digits import Split, read_labels, read_splits
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.lines import Line, label_points, plot_lines
 from stages.core.exact.answers import Answers
@@ -22,8 +21,6 @@ from stages.core.learning.layers import Linear
 from stages.core.learning.models import build
 from stages.core.learning.settings import TrainParams
 from stages.core.learning.training import accuracy, train
-
-LOGISTIC_REGRESSION = {"layer": Linear(kind="linear", units=NUM_LABELS)}
 
 
 class DataEfficiencyParams(Params):
@@ -33,14 +30,16 @@ class DataEfficiencyParams(Params):
 
 
 def accuracies(
-    params: TrainParams, counts: list[int], data: dict[str, Split], what: str
+    params: TrainParams, counts: list[int], data: dict[str, Split], num_labels: int, what: str
 ) -> list[float]:
-    """The test accuracy after training on the first `count` images, for each of the counts.
+    """The test accuracy of a logistic regression after training on the first `count` images, for
+    each of the counts.
 
     The number of iterations is always that of all images: fewer images are seen more often.
     `what`: the parameters' key below data_efficiency, for messages.
     """
     images, labels = data["train"]
+    layers = {"layer": Linear(kind="linear", units=num_labels)}
     where = f"{PARAMS}: data_efficiency.{what}"
     num_iterations = params.num_iterations(len(labels), where)
     found = []
@@ -50,7 +49,7 @@ def accuracies(
             done.update(1)
 
         for count in counts:
-            model = build(LOGISTIC_REGRESSION, tuple(images.shape[1:]), params.seed, where)
+            model = build(layers, tuple(images.shape[1:]), params.seed, where)
             points = train(
                 model,
                 params,
@@ -77,7 +76,7 @@ def draw(counts: list[int], pixels: list[float], features: list[float]) -> Figur
         lines,
         title="Logistic regression on pixels and on AlexNet's features",
         x_label="training images",
-        y_label="share of the test digits recognised",
+        y_label="share of the test images recognised",
         markersize=4,
     )
     [axes] = figure.axes
@@ -93,7 +92,7 @@ def draw(counts: list[int], pixels: list[float], features: list[float]) -> Figur
 
 def main(digits: Path, embedded_digits: Path, out: Path) -> None:
     params = read_params("data_efficiency", DataEfficiencyParams)
-    by_pixels = read_splits(digits)
+    by_pixels, num_labels = read_splits(digits), len(read_labels(digits))
     num_images = len(by_pixels["train"].labels)
     counts = sorted({count for count in params.counts if count <= num_images})
     if not counts:
@@ -101,9 +100,9 @@ def main(digits: Path, embedded_digits: Path, out: Path) -> None:
             f"{PARAMS}: data_efficiency.counts has no number up to {num_images:,}, "
             "the number of training images"
         )
-    pixels = accuracies(params.pixels, counts, by_pixels, "pixels")
+    pixels = accuracies(params.pixels, counts, by_pixels, num_labels, "pixels")
     by_features = read_splits(embedded_digits)
-    features = accuracies(params.features, counts, by_features, "features")
+    features = accuracies(params.features, counts, by_features, num_labels, "features")
     with new_folder(out) as folder:
         write_csv(
             folder / "accuracy.csv",

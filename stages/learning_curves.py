@@ -50,7 +50,7 @@ def main(name: str, curve: Path, loss: Path, accuracy: Path) -> None:
         points,
         columns,
         f"{title}: accuracy while it learns",
-        "share of the digits recognised",
+        "share of the images recognised",
     )
     figure.axes[0].set_ylim(top=1)
     save_figure(figure, accuracy)

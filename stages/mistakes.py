@@ -9,12 +9,14 @@ from stages.core.base.command import run
 import numpy as np
 from matplotlib.figure import Figure
 
+from stages.core.base.labels import one_of
 from stages.core.base.params import read_params
 from stages.core.base.tensors import open_tensors
 from stages.core.base.values import percent
+from stages.core.data.digits import read_labels
 from stages.core.drawing.confusion import draw_confusion
-from stages.core.drawing.figure import DPI, save_figure
-from stages.core.drawing.grids import Grid, draw_grids
+from stages.core.drawing.figure import DPI, names_in_font, save_figure, shortened
+from stages.core.drawing.grids import SMALL, Grid, draw_grids
 from stages.core.learning.predictions import (
     Prediction,
     confusion_matrix,
@@ -23,11 +25,13 @@ from stages.core.learning.predictions import (
 )
 
 SHOWN, COLUMNS = 24, 6  # mistakes, at most
-ZOOM = 4
+TILE, LONGEST = 112, 60  # side of an image, and width of a label, pixels
 
 
-def draw_mistakes(title: str, images: np.ndarray, predictions: Sequence[Prediction]) -> Figure:
-    """The worst mistakes on the images (uint8, N × 28 × 28). Above each: the digit, the model's
+def draw_mistakes(
+    title: str, images: np.ndarray, predictions: Sequence[Prediction], labels: Sequence[str]
+) -> Figure:
+    """The worst mistakes on the images (uint8, N × side × side). Above each: the label, the model's
     answer, and the probability of that."""
     wrong = worst_mistakes(predictions)
     if not wrong:
@@ -38,13 +42,16 @@ def draw_mistakes(title: str, images: np.ndarray, predictions: Sequence[Predicti
     shown = wrong[:SHOWN]
     some = f"{SHOWN} of {len(wrong):,}" if len(wrong) > SHOWN else f"all {len(wrong)}"
     heading = (
-        f"Mistakes on test images, {some}, the most certain first: digit → answer, its probability"
+        f"Mistakes on test images, {some}, the most certain first: {one_of(labels)} → answer, "
+        "its probability"
     )
-    labels = [
-        f"{actual} → {predicted}, {percent(probability)}"
+    names = [shortened(name, SMALL, LONGEST) for name in labels]
+    above = [
+        f"{names[actual]} → {names[predicted]}, {percent(probability)}"
         for actual, predicted, probability in (predictions[index] for index in shown)
     ]
-    grid = Grid(heading, images[shown] / np.float32(255), min(len(shown), COLUMNS), ZOOM, labels)
+    zoom = max(1, TILE // images.shape[2])
+    grid = Grid(heading, images[shown] / np.float32(255), min(len(shown), COLUMNS), zoom, above)
     return draw_grids(title, [grid], (0, 1), "gray", unit="pixel")
 
 
@@ -52,9 +59,12 @@ def main(name: str, answers: Path, digits: Path, confusion: Path, mistakes: Path
     title = read_params(f"models.{name}.title", str)
     with open_tensors(digits) as file:
         images = file.get_tensor("test_images")
-    predictions = read_predictions(answers, len(images))
-    save_figure(draw_confusion(title, confusion_matrix(predictions)), confusion)
-    save_figure(draw_mistakes(title, images, predictions), mistakes)
+    labels = read_labels(digits)
+    predictions = read_predictions(answers, len(images), labels)
+    shown = names_in_font(labels)
+    counts = confusion_matrix(predictions, len(labels))
+    save_figure(draw_confusion(title, counts, shown, one_of(labels)), confusion)
+    save_figure(draw_mistakes(title, images, predictions, shown), mistakes)
 
 
 if __name__ == "__main__":

@@ -1,47 +1,49 @@
-"""Split MNIST into training, validation and test images."""
+"""Split MNIST, or other images in its format, into training, validation and test images."""
 
 from pathlib import Path
 
 from stages.core.base.command import run
 
-import numpy as np
-
 from stages.core.base.errors import InputError
 from stages.core.base.params import PARAMS, Count, Params, read_params
 from stages.core.base.tensors import save_tensors
-from stages.core.data.idx import read_digits
+from stages.core.data.digits import LabelNames, in_metadata
+from stages.core.data.idx import read_dataset
 
 
 class SplitParams(Params):
+    path: str
+    labels: LabelNames
     train: Count
     val: Count
     test: Count
 
 
-def main(mnist: Path, digits: Path) -> None:
+def main(digits: Path) -> None:
     params = read_params("digits", SplitParams)
-    train_images, train_labels = read_digits(mnist, "train")
-    test_images, test_labels = read_digits(mnist, "t10k")
+    parts, names = read_dataset(Path(params.path), params.labels, f"{PARAMS}: digits.labels")
+    train, test = parts["train"], parts["t10k"]
     end = params.train + params.val
-    if end > len(train_images):
+    if end > len(train.images):
         raise InputError(
             f"{PARAMS}: digits.train + digits.val is {end:,}; "
-            f"it should be at most {len(train_images):,}, the number of MNIST's training images"
+            f"it should be at most {len(train.images):,}, the number of training images in "
+            f"{params.path}"
         )
-    if params.test > len(test_images):
+    if params.test > len(test.images):
         raise InputError(
             f"{PARAMS}: digits.test is {params.test:,}; "
-            f"it should be at most {len(test_images):,}, the number of MNIST's test images"
+            f"it should be at most {len(test.images):,}, the number of test images in {params.path}"
         )
     tensors = {
-        "train_images": train_images[: params.train],
-        "train_labels": train_labels[: params.train].astype(np.int64),
-        "val_images": train_images[params.train : end],
-        "val_labels": train_labels[params.train : end].astype(np.int64),
-        "test_images": test_images[: params.test],
-        "test_labels": test_labels[: params.test].astype(np.int64),
+        "train_images": train.images[: params.train],
+        "train_labels": train.labels[: params.train],
+        "val_images": train.images[params.train : end],
+        "val_labels": train.labels[params.train : end],
+        "test_images": test.images[: params.test],
+        "test_labels": test.labels[: params.test],
     }
-    save_tensors(tensors, digits)
+    save_tensors(tensors, digits, in_metadata(names))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ import numpy as np
 from pydantic import Field
 
 from stages.core.base.files import new_file, write_csv
-from stages.core.base.labels import NUM_LABELS
 from stages.core.base.params import PARAMS, Count, Name, Params, read_params
 from stages.core.base.progress import progress
 from stages.core.base.tensors import save_tensors
-from stages.core.data.digits import read_splits
+from stages.core.data.digits import read_labels, read_splits
 from stages.core.exact.functions import cross_entropy
 from stages.core.learning.curves import CurvePoint
 from stages.core.learning.layers import Layers, check_logits
@@ -63,10 +62,10 @@ def main(
     key = f"models.{name}"
     params = read_params(key, ModelParams)
     num_snapshots = read_params("train", SnapshotParams).snapshots
-    data = read_splits(digits)
+    data, labels = read_splits(digits), read_labels(digits)
     num_images, *input_shape = data["train"].inputs.shape
 
-    check_logits(params.layers, NUM_LABELS, f"{PARAMS}: {key}.layers")
+    check_logits(params.layers, len(labels), f"{PARAMS}: {key}.layers")
     model = build(params.layers, tuple(input_shape), params.seed, f"{PARAMS}: {key}.layers")
     last = params.num_iterations(num_images, f"{PARAMS}: {key}")
     kept_iterations = evenly_spaced(num_snapshots, last)
@@ -99,14 +98,18 @@ def main(
         raise diverges(f"{PARAMS}: {key}", f"the loss of the test images is {test_loss}")
     tested = predictions(test_logits, test.labels)
 
-    found = TrainedModel(tuple(input_shape), params.layers, weights(model))
+    found = TrainedModel(tuple(input_shape), params.layers, weights(model), labels)
     save_model(found, trained)
     print(f"{trained}: the digest of the weights is {found.digest}")
     save_tensors(
         {"iteration": np.array(kept_iterations), "weight": np.stack(kept_weights)}, snapshots
     )
     write_csv(curve, CurvePoint._fields, points_of_curve)
-    write_csv(answers, Prediction._fields, tested)
+    write_csv(
+        answers,
+        Prediction._fields,
+        ((labels[actual], labels[answer], probability) for actual, answer, probability in tested),
+    )
     results = {
         "loss": points_of_curve[-1].loss,
         "train_accuracy": points_of_curve[-1].train_accuracy,

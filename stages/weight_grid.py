@@ -2,16 +2,17 @@
 the input directly."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stages.core.base.command import run
 
 import numpy as np
 
+from stages.core.base.labels import one_of
 from stages.core.base.params import Params, read_params
-from stages.core.drawing.figure import ColourMap, save_figure
-from stages.core.drawing.grids import Grid, draw_grids
+from stages.core.drawing.figure import ColourMap, names_in_font, save_figure, shortened
+from stages.core.drawing.grids import SMALL, Grid, draw_grids
 from stages.core.drawing.tiles import tiled
 from stages.core.learning.layers import Conv, Linear, Shape
 from stages.core.learning.trained import TrainedModel, load_model
@@ -27,9 +28,10 @@ class WeightGridParams(Params):
     cmap: ColourMap
 
 
-def unit_grid(weight: np.ndarray, shape: Shape, seen: str, is_last: bool) -> Grid:
+def unit_grid(weight: np.ndarray, shape: Shape, seen: str, labels: Sequence[str] | None) -> Grid:
     """A tile for each unit of a linear layer (`weight`: units × inputs), which shows the weights of
-    the input (`shape`: channels × height × width), the channels side by side in a square."""
+    the input (`shape`: channels × height × width), the channels side by side in a square. `labels`:
+    of the units, if they are logits."""
     channels, height, width = shape
     square = math.ceil(math.sqrt(channels))
     tiles = np.stack(
@@ -40,14 +42,18 @@ def unit_grid(weight: np.ndarray, shape: Shape, seen: str, is_last: bool) -> Gri
             f"Weights on {channels} feature maps of {height} × {width}, in no particular order: "
             "no shape to see"
         )
-    elif is_last:
-        heading = f"The weight of every {seen}: positive speaks for the digit, negative against it"
+    elif labels:
+        heading = (
+            f"The weight of every {seen}: positive speaks for the {one_of(labels)}, "
+            "negative against it"
+        )
     else:
         heading = f"The weight of every {seen}: positive excites the unit, negative inhibits it"
-    columns = 5 if is_last else min(math.isqrt(len(weight)), MOST_UNITS)
+    columns = 5 if labels else min(math.isqrt(len(weight)), MOST_UNITS)
     side = tiles.shape[2]
     zoom = max(1, min(UNIT // side, WIDTH // (side * columns)))
-    return Grid(heading, tiles, columns, zoom)
+    names = labels and [shortened(name, SMALL, side * zoom) for name in names_in_font(labels)]
+    return Grid(heading, tiles, columns, zoom, names)
 
 
 def kernel_grid(name: str, weight: np.ndarray) -> Grid:
@@ -82,7 +88,8 @@ def grids(model: TrainedModel) -> Iterator[Grid]:
             shape, _ = model.shapes[name]
             seen = "pixel" if shape == model.input_shape else "block of pixels"
             is_last = name == [*model.layers][-1]
-            yield unit_grid(parameters["weight"], shape, seen, is_last)
+            labels = model.labels if is_last else None
+            yield unit_grid(parameters["weight"], shape, seen, labels)
         is_first = is_first and not parameters
 
 

@@ -14,6 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from stages.core.base.labels import DIGITS
 from stages.core.base.tensors import save_tensors
 from stages.core.learning.models import build, num_parameters, weights
 from stages.core.learning.trained import LAYERS, TrainedModel, save_model
@@ -151,7 +152,7 @@ def add_model(
     shape = (1, 28, 28)
     checked = LAYERS.validate_python(layers, strict=True)
     model = build(checked, shape, seed=len(name), where="")
-    save_model(TrainedModel(shape, checked, weights(model)), folder / paths.weights(name))
+    save_model(TrainedModel(shape, checked, weights(model), DIGITS), folder / paths.weights(name))
     first = next(weight for key, weight in weights(model).items() if key.endswith(".weight"))
     last = int(rows_of(folder / paths.curves("mlp"))[-1]["iteration"])
     iterations = np.linspace(1, last, snapshots).astype(np.int64)

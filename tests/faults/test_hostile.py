@@ -19,7 +19,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from stages.core.base.errors import InputError
+from stages.core.base.labels import DIGITS
 from stages.core.base.tensors import load_tensors, save_tensors
+from stages.core.data.digits import in_metadata
 from stages.core.data.idx import read_idx
 from stages.core.fetch.archives import read_gzip, read_tar, read_zip
 from stages.core.fetch.download import SourceError
@@ -192,7 +194,7 @@ DIGITS = ["test_images", "test_labels", "train_images", "train_labels", "val_ima
             ": val_images is F64 500 × 28 × 28; it should be",
         ),
         ({"val_images": np.zeros((500, 784), np.uint8)}, ": val_images is U8 500 × 784; it should"),
-        ({"val_labels": np.zeros(499, np.int64)}, "it should be U8 val × 28 × 28"),
+        ({"val_labels": np.zeros(499, np.int64)}, "it should be U8 val × side × side"),
         (
             {"val_labels": np.zeros(0, np.int64), "val_images": np.zeros((0, 28, 28), np.uint8)},
             ": val_labels is I64 0; it should be I64 val",
@@ -207,7 +209,9 @@ DIGITS = ["test_images", "test_labels", "train_images", "train_labels", "val_ima
 def test_digits_of_another_kind_are_one_line(folder, failure, change, message, stage):
     tensors = load_file(paths.DIGITS) | change
     save_tensors(
-        {name: array for name, array in tensors.items() if array is not None}, paths.DIGITS
+        {name: array for name, array in tensors.items() if array is not None},
+        paths.DIGITS,
+        in_metadata(DIGITS),
     )
     found = failure(stage)
     assert found.startswith(str(paths.DIGITS)) and message in found and "\n" not in found
@@ -218,7 +222,7 @@ def test_digits_of_another_kind_are_one_line(folder, failure, change, message, s
 def test_labels_that_are_no_digits_are_one_line(folder, failure, label):
     tensors = load_file(paths.DIGITS)
     tensors["val_labels"][7] = label
-    save_tensors(tensors, paths.DIGITS)
+    save_tensors(tensors, paths.DIGITS, in_metadata(DIGITS))
     found = failure("train@logistic")
     assert found.startswith(f"{paths.DIGITS}: val_labels are from ") and str(label) in found
 
@@ -246,7 +250,7 @@ def test_features_of_no_square_maps_are_one_line(folder, failure):
     for split in ("train", "val", "test"):
         tensors[f"{split}_labels"] = np.arange(9)
         tensors[f"{split}_features"] = np.zeros((9, 512), np.float32)
-    save_tensors(tensors, paths.EMBEDDED_DIGITS)
+    save_tensors(tensors, paths.EMBEDDED_DIGITS, in_metadata(DIGITS))
     assert "512 features do not make 256 square feature maps" in failure("train@probe")
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
+from stages.core.base.labels import DIGITS
 from stages.core.base.tensors import new_tensors, save_tensors
+from stages.core.data.digits import in_metadata
 from stages.core.data.idx import read_idx
 
 from common import parameters, paths
@@ -28,7 +30,7 @@ def folder(downloads, tmp_path, monkeypatch):
         some = slice(40 * index, 40 * index + 40)
         tensors[f"{part}_images"] = images[some].copy()
         tensors[f"{part}_labels"] = labels[some].astype(np.int64)
-    save_tensors(tensors, paths.DIGITS)
+    save_tensors(tensors, paths.DIGITS, in_metadata(DIGITS))
     return write_params()
 
 
@@ -52,6 +54,18 @@ def test_a_size_out_of_range_is_refused(folder, failure, size):
     assert failure("embed_digits").startswith(f"params.yaml: embed.size is {size}; it should be")
 
 
+def test_images_larger_than_alexnet_s_are_refused(folder, failure):
+    tensors = {}
+    for part in ("train", "val", "test"):
+        tensors[f"{part}_images"] = np.zeros((1, 70, 70), np.uint8)
+        tensors[f"{part}_labels"] = np.zeros(1, np.int64)
+    save_tensors(tensors, paths.DIGITS, in_metadata(DIGITS))
+    write_params("embed", size=69)
+    assert failure("embed_digits") == (
+        "params.yaml: embed.size is 69; it should be at least 70, the side of the images"
+    )
+
+
 def test_broken_digits_are_refused_and_what_was_there_stays(folder, failure):
     paths.EMBEDDED_DIGITS.write_bytes(b"before")
     paths.DIGITS.write_bytes(paths.DIGITS.read_bytes()[:-1])
@@ -64,11 +78,12 @@ def test_broken_digits_are_refused_and_what_was_there_stays(folder, failure):
 def test_tensors_written_in_parts_are_the_library_s(tmp_path):
     labels, features = np.arange(3), np.random.default_rng(0).random((3, 5), np.float32)
     shapes = {"labels": ("int64", labels.shape), "features": ("float32", features.shape)}
-    with new_tensors(tmp_path / "parts", shapes) as file:
+    metadata = in_metadata(["é", *DIGITS])
+    with new_tensors(tmp_path / "parts", shapes, metadata) as file:
         file.write(labels.tobytes())
         for row in features:
             file.write(row.tobytes())
-    library = save({"labels": labels, "features": features})
+    library = save({"labels": labels, "features": features}, metadata)
     assert (tmp_path / "parts").read_bytes() == library
 
 

@@ -16,8 +16,9 @@ from stages import alexnet_maps, convolve, data_efficiency, embed_digits, train
 from stages.core.alexnet import embedding, network
 from stages.core.alexnet.embedding import embed_images
 from stages.core.alexnet.network import alexnet
+from stages.core.base.labels import DIGITS
 from stages.core.base.tensors import save_tensors
-from stages.core.data.digits import SPLITS, Split
+from stages.core.data.digits import SPLITS, Split, in_metadata
 from stages.core.exact import frozen, layers
 from stages.core.learning import models, training
 from stages.core.learning.settings import TrainParams
@@ -53,7 +54,7 @@ def project(tmp_path, monkeypatch):
     for split in SPLITS:
         tensors[f"{split}_images"] = random.integers(0, 256, (60, 28, 28), np.uint8)
         tensors[f"{split}_labels"] = np.arange(60) % 10
-    save_tensors(tensors, paths.DIGITS)
+    save_tensors(tensors, paths.DIGITS, in_metadata(DIGITS))
     parameters.write(parameters.read())
     return tmp_path
 
@@ -81,7 +82,7 @@ def test_data_efficiency_is_exact():
     params = TrainParams(optimizer=ADAM, batch_size=10, epochs=2, seed=0)
     data = {name: split(30) for name in SPLITS}
     with audited() as audit:
-        data_efficiency.accuracies(params, [10, 50], data, "pixels")
+        data_efficiency.accuracies(params, [10, 50], data, 10, "pixels")
     assert {"mm", "sum"} <= audit.seen
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from stages import learning_curves, weight_grid
+from stages.core.base.labels import DIGITS
 from stages.core.drawing.figure import DPI, save_figure, text_width, wrapped
 from stages.core.drawing.grids import GROUND, Grid, compose, draw_grids, limits_around_zero
 from stages.core.learning.curves import CurvePoint
@@ -29,7 +30,8 @@ def texts(figure):
 
 def trained(layers, input_shape, weight=None):
     """A model of these layers; its weights are random, or else all of them `weight`."""
-    model = TrainedModel(input_shape, TypeAdapter(Layers).validate_python(layers, strict=True), {})
+    checked = TypeAdapter(Layers).validate_python(layers, strict=True)
+    model = TrainedModel(input_shape, checked, {}, DIGITS)
     random = np.random.default_rng(0)
     weights = {}
     for name, (shape, _) in model.shapes.items():
@@ -50,7 +52,7 @@ def test_weight_grids_say_what_they_show():
     assert grid.heading == (
         "The weight of every pixel: positive speaks for the digit, negative against it"
     )
-    assert (grid.rows, grid.columns, grid.labels) == (2, 5, None)
+    assert (grid.rows, grid.columns, grid.labels) == (2, 5, DIGITS)
     assert np.array_equal(grid.tiles, model.weights["layer.weight"].reshape(10, 28, 28))
     figure = draw_grids("Logistic regression", [grid], (-2, 2), "gray", "weight")
     assert texts(figure) == ["Logistic regression", grid.heading, *"0123456789"]

@@ -7,8 +7,10 @@ from matplotlib.colors import to_hex
 from stages import mistakes
 from stages.core.base.errors import InputError
 from stages.core.base.files import write_csv
+from stages.core.base.labels import DIGITS
 from stages.core.base.tensors import save_tensors
 from stages.core.base.values import percent
+from stages.core.data.digits import in_metadata
 from stages.core.drawing.confusion import SHADES, draw_confusion
 from stages.core.drawing.shades import shades
 from stages.core.learning.predictions import (
@@ -35,7 +37,13 @@ def texts(figure):
 
 def test_answers_are_read_as_they_were_written(tmp_path):
     write_csv(tmp_path / "answers.csv", Prediction._fields, ANSWERS)
-    assert read_predictions(tmp_path / "answers.csv", 6) == ANSWERS
+    assert read_predictions(tmp_path / "answers.csv", 6, DIGITS) == ANSWERS
+
+
+def test_labels_in_a_file_are_names(tmp_path):
+    path = tmp_path / "answers.csv"
+    path.write_text(HEAD + '"b, c",é,0.5\n', encoding="utf-8")
+    assert read_predictions(path, 1, ["a", "b, c", "é"]) == [Prediction(1, 2, 0.5)]
 
 
 @pytest.mark.fault("a table of predictions that is none")
@@ -44,12 +52,12 @@ def test_answers_are_read_as_they_were_written(tmp_path):
     [
         ("", "is not a table of predictions: "),
         (HEAD + "1,2\n", "is not a table of predictions: "),
-        (HEAD + "1,a,0.5\n", "is not a table of predictions: "),
-        (HEAD + "1,10,0.5\n", "should have digits and probabilities in the columns "),
-        (HEAD + "-1,1,0.5\n", "should have digits and probabilities in the columns "),
-        (HEAD + "1,1,nan\n", "should have digits and probabilities in the columns "),
-        (HEAD + "1,1,1.5\n", "should have digits and probabilities in the columns "),
-        ("a,b,c\n1,1,0.5\n", "should have digits and probabilities in the columns "),
+        (HEAD + "1,2,a\n", "is not a table of predictions: "),
+        (HEAD + "1,10,0.5\n", "has the label '10', which is none of the 10"),
+        (HEAD + "-1,1,0.5\n", "has the label '-1', which is none of the 10"),
+        (HEAD + "1,1,nan\n", "should have labels and probabilities in the columns "),
+        (HEAD + "1,1,1.5\n", "should have labels and probabilities in the columns "),
+        ("a,b,c\n1,1,0.5\n", "should have labels and probabilities in the columns "),
         (HEAD, "has 0 predictions; it should have 1, one for each test image"),
         (HEAD + "1,1,0.5\n" * 2, "has 2 predictions; it should have 1, one for each test image"),
     ],
@@ -58,12 +66,12 @@ def test_a_table_that_is_none_is_one_line(tmp_path, content, problem):
     path = tmp_path / "answers.csv"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError) as caught:
-        read_predictions(path, 1)
+        read_predictions(path, 1, DIGITS)
     assert str(caught.value).startswith(f"{path} {problem}") and "\n" not in str(caught.value)
 
 
 def test_a_confusion_matrix_has_the_digits_in_rows():
-    counts = confusion_matrix(ANSWERS)
+    counts = confusion_matrix(ANSWERS, 10)
     assert counts.shape == (10, 10) and counts.sum() == 6 and counts.trace() == 2
     assert (counts[5, 3], counts[3, 5], counts[8, 3], counts[0, 6]) == (2, 0, 1, 1)
 
@@ -87,7 +95,7 @@ def test_a_mistake_is_shaded_by_its_share_of_the_row():
 
 def test_the_figure_has_every_count_in_its_cell_and_the_scale():
     counts = np.arange(100).reshape(10, 10) ** 2
-    figure = draw_confusion("$CNN", counts)
+    figure = draw_confusion("$CNN", counts, DIGITS, "digit")
     axes, bar = figure.axes
     places = {text.get_position(): text.get_text() for text in axes.texts}
     assert places == {
@@ -114,7 +122,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parameters.write(parameters.read())
     images = np.arange(0, 240, 6, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
-    save_tensors({"test_images": images}, paths.DIGITS)
+    save_tensors({"test_images": images}, paths.DIGITS, in_metadata(DIGITS))
     return tmp_path
 
 
@@ -140,7 +148,7 @@ def test_the_images_stand_in_the_order_of_their_probabilities(folder):
 )
 def test_it_is_said_how_many_there_are(wrong, said):
     answers = [Prediction(1, 2 if index < wrong else 1, 0.987) for index in range(40)]
-    figure = mistakes.draw_mistakes("CNN", np.zeros((40, 28, 28), np.uint8), answers)
+    figure = mistakes.draw_mistakes("CNN", np.zeros((40, 28, 28), np.uint8), answers, DIGITS)
     title, heading, *labels = texts(figure)
     assert title == "CNN" and heading.startswith(f"Mistakes on test images, {said}, ")
     assert labels == ["1 → 2, 98.7\N{NO-BREAK SPACE}%"] * min(wrong, 24)
@@ -149,7 +157,7 @@ def test_it_is_said_how_many_there_are(wrong, said):
 def test_a_model_without_mistakes_has_a_figure_too(folder):
     answers = [Prediction(1, 1, 0.5)] * 40
     draw(answers)
-    figure = mistakes.draw_mistakes("$CNN", np.zeros((40, 28, 28), np.uint8), answers)
+    figure = mistakes.draw_mistakes("$CNN", np.zeros((40, 28, 28), np.uint8), answers, DIGITS)
     assert texts(figure) == ["$CNN\nrecognises all 40 test images: there is no mistake."]
 
 

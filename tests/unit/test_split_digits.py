@@ -10,7 +10,8 @@ from PIL import Image
 
 from stages import sample_images
 from stages.core.base.errors import InputError
-from stages.core.base.tensors import load_tensors
+from stages.core.base.tensors import load_tensors, save_tensors
+from stages.core.data.digits import read_labels, read_splits
 from stages.core.data.idx import read_idx
 
 from common import paths
@@ -36,6 +37,7 @@ def mnist(tmp_path, monkeypatch):
 
 
 def write_params(**digits):
+    digits = {"path": "data/mnist", "labels": []} | digits
     Path("params.yaml").write_text(yaml.safe_dump({"digits": digits}), encoding="utf-8")
 
 
@@ -88,11 +90,11 @@ def test_all_of_mnist_can_be_asked_for(mnist):
         (
             (16, 5, 8),
             "digits.train + digits.val is 21; "
-            "it should be at most 20, the number of MNIST's training images",
+            "it should be at most 20, the number of training images in data/mnist",
         ),
         (
             (12, 5, 11),
-            "digits.test is 11; it should be at most 10, the number of MNIST's test images",
+            "digits.test is 11; it should be at most 10, the number of test images in data/mnist",
         ),
     ],
 )
@@ -107,17 +109,92 @@ def test_images_without_labels_are_refused(mnist, failure):
     assert failure("split_digits") == "data/mnist: t10k has 10 images, 9 labels"
 
 
+def write_labels(part, *labels):
+    Path(f"data/mnist/{part}-labels-idx1-ubyte").write_bytes(idx(len(labels), data=bytes(labels)))
+
+
+def labels_of(split):
+    return load_tensors(paths.DIGITS)[f"{split}_labels"].tolist()
+
+
+def test_labels_are_numbered_in_the_order_of_their_values(mnist):
+    """Whatever these are: EMNIST's letters are from 1 to 26."""
+    write_labels("train", *[200, 7, 9, 7] * 5)
+    write_labels("t10k", *[9, 200] * 5)
+    run_stage("split_digits")
+    assert labels_of("train") == [2, 0, 1, 0] * 3 and labels_of("test") == [1, 2] * 4
+    assert read_labels(paths.DIGITS) == ["7", "9", "200"]
+
+
+def test_labels_can_have_names(mnist):
+    write_labels("train", *[5, 6] * 10)
+    write_labels("t10k", *[5] * 10)
+    write_params(labels=["shirt", "a bag, é"], train=12, val=5, test=8)
+    run_stage("split_digits")
+    assert read_labels(paths.DIGITS) == ["shirt", "a bag, é"]
+    run_stage("sample_images")
+    assert sorted(file.name for file in paths.SAMPLE_IMAGES.iterdir()) == ["a bag, é", "shirt"]
+
+
 @pytest.mark.parametrize(
-    ("name", "content", "what"),
+    ("labels", "problem"),
     [
-        ("images-idx3", idx(10, 27, 28), "27 × 28 pixels and labels up to 9"),
-        ("labels-idx1", idx(10, data=bytes([77] * 10)), "28 × 28 pixels and labels up to 77"),
+        ([*"012345678"], "digits.labels has 9 names, but the images in data/mnist have 10 labels"),
+        ([*"012345678", "8"], "digits.labels is ['0', '1', '2', '3', '4', '5', ...]; no two names"),
+        ([*"01234567", "a", "A"], "digits.labels is ['0', '1', '2', '3', '4', '5', ...]; no two"),
+        ([*"012345678", "a/b"], "digits.labels.9 is 'a/b'; it should be 1 to 30 letters that can"),
+        ([*"012345678", ".."], "digits.labels.9 is '..'; it should be"),
+        ([*"012345678", " a"], "digits.labels.9 is ' a'; it should be"),
+        ([*"012345678", ""], "digits.labels.9 is ''; it should be"),
+        ([*"012345678", "a\nb"], "digits.labels.9 is 'a\\nb'; it should be"),
+        ([*"012345678", 9], "digits.labels.9 is 9; it should be a valid string"),
+        ("0123456789", "digits.labels is '0123456789'; it should be a valid list"),
     ],
 )
-def test_what_is_not_mnist_is_refused(mnist, failure, name, content, what):
-    Path(f"data/mnist/t10k-{name}-ubyte").write_bytes(content)
+def test_names_that_do_not_fit_are_refused(mnist, failure, labels, problem):
+    write_params(labels=labels, train=12, val=5, test=8)
+    for stage in ("split_digits", "sample_images"):
+        assert failure(stage).startswith(f"params.yaml: {problem}")
+
+
+def test_a_label_only_among_the_test_images_is_refused(mnist, failure):
+    write_labels("t10k", *range(1, 11))
+    assert failure("split_digits") == "data/mnist: t10k has the label 10, which train does not have"
+
+
+def test_images_that_are_all_alike_are_refused(mnist, failure):
+    write_labels("train", *[3] * 20)
+    assert failure("split_digits") == "data/mnist: all training images have the label 3"
+
+
+def test_images_of_another_side_are_split_too(mnist):
+    for part, count in (("train", 20), ("t10k", 10)):
+        Path(f"data/mnist/{part}-images-idx3-ubyte").write_bytes(idx(count, 9, 9))
+    run_stage("split_digits")
+    assert read_splits(paths.DIGITS)["train"].inputs.shape == (12, 1, 9, 9)
+
+
+def test_images_that_are_not_square_are_refused(mnist, failure):
+    path = Path("data/mnist/t10k-images-idx3-ubyte")
+    path.write_bytes(idx(10, 27, 28))
+    assert failure("split_digits") == f"{path} has images of 27 × 28 pixels, which are not square"
+
+
+def test_images_of_two_sides_are_refused(mnist, failure):
+    Path("data/mnist/t10k-images-idx3-ubyte").write_bytes(idx(10, 27, 27))
     assert failure("split_digits") == (
-        f"data/mnist: t10k has images of {what}; MNIST has 28 × 28 pixels and labels up to 9"
+        "data/mnist: train has images of 28 × 28 pixels, t10k of 27 × 27"
+    )
+
+
+def test_a_file_without_labels_is_refused(mnist, failure):
+    """One that an earlier version of the project wrote, for example."""
+    run_stage("split_digits")
+    save_tensors(load_tensors(paths.DIGITS), paths.DIGITS)
+    with pytest.raises(InputError) as caught:
+        read_splits(paths.DIGITS)
+    assert str(caught.value) == (
+        f"{paths.DIGITS} has no labels in its metadata; `dvc repro split_digits` writes them"
     )
 
 
@@ -132,7 +209,9 @@ def test_a_truncated_file_is_refused(mnist, failure):
 def test_a_missing_file_is_named(mnist, failure):
     path = Path("data/mnist/train-images-idx3-ubyte")
     path.unlink()
-    assert failure("split_digits") == f"{path}: No such file or directory"
+    assert failure("split_digits") == (
+        f"{path} is missing; the images are in four files named as MNIST's, not compressed"
+    )
 
 
 def test_sample_images_are_the_first_training_images_of_each_digit(mnist, monkeypatch):

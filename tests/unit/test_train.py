@@ -9,8 +9,9 @@ from torch import nn
 
 from stages import train
 from stages.core.base.errors import InputError
+from stages.core.base.labels import DIGITS
 from stages.core.base.tensors import load_tensors, save_tensors
-from stages.core.data.digits import Split, read_splits
+from stages.core.data.digits import Split, in_metadata, read_splits
 from stages.core.exact.answers import Answers
 from stages.core.exact.layers import Linear, initialize
 from stages.core.exact.random import Purpose, Words
@@ -50,7 +51,7 @@ def small(tmp_path, monkeypatch):
         images = torch.zeros(count, 28, 28, dtype=torch.uint8)
         images[torch.arange(count), labels, :] = 255
         tensors |= {f"{part}_images": images.numpy(), f"{part}_labels": labels.numpy()}
-    save_tensors(tensors, paths.DIGITS)
+    save_tensors(tensors, paths.DIGITS, in_metadata(DIGITS))
 
     def fit(name, snapshots=16, **changes):
         params = parameters.read()

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from safetensors import safe_open
 
 from stages.core.base.errors import InputError
+from stages.core.base.labels import DIGITS
 from stages.core.base.tensors import save_tensors
 from stages.core.learning.layers import Layers
 from stages.core.learning.models import build, weights
@@ -29,7 +30,7 @@ LAYERS = TypeAdapter(Layers).validate_python(
 
 @pytest.fixture
 def model():
-    return TrainedModel(SHAPE, LAYERS, weights(build(LAYERS, SHAPE, 0, "")))
+    return TrainedModel(SHAPE, LAYERS, weights(build(LAYERS, SHAPE, 0, "")), DIGITS)
 
 
 @pytest.fixture
@@ -110,8 +111,9 @@ def refusal(path):
     return message.removeprefix(str(path))
 
 
-NO_MODEL = " has no model's layers in its metadata; `dvc repro` writes a file that has them"
+NO_MODEL = " has no model's layers and labels in its metadata; `dvc repro` writes them"
 LINEAR = '{"a": {"kind": "linear", "units": 3}}'
+LABELS = '"labels": ["a", "b", "c"]'
 
 
 @pytest.mark.parametrize("about", [None, {"pt": "pytorch"}])
@@ -131,16 +133,19 @@ def test_weights_without_layers_are_refused(model, path, about):
         "{}",
         '{"layers": {}}',
         f'{{"layers": {LINEAR}}}',
-        f'{{"layers": {LINEAR}, "input_shape": 3}}',
-        f'{{"layers": {LINEAR}, "input_shape": [null]}}',
-        f'{{"layers": {LINEAR}, "input_shape": ["three"]}}',
-        f'{{"layers": {LINEAR}, "input_shape": [NaN]}}',
-        f'{{"layers": {LINEAR}, "input_shape": [Infinity]}}',
-        '{"layers": [], "input_shape": [3]}',
-        '{"layers": {"a": {"kind": "linear", "units": 3.0}}, "input_shape": [3]}',
-        '{"layers": {"a": {"kind": "linear"}}, "input_shape": [3]}',
-        '{"layers": {"a": {"kind": "magic", "units": 3}}, "input_shape": [3]}',
-        '{"layers": {"a.b": {"kind": "linear", "units": 3}}, "input_shape": [3]}',
+        f'{{"layers": {LINEAR}, "input_shape": [3]}}',
+        f'{{"layers": {LINEAR}, "input_shape": [3], "labels": "abc"}}',
+        f'{{"layers": {LINEAR}, "input_shape": [3], "labels": [1, 2, 3]}}',
+        f'{{"layers": {LINEAR}, "input_shape": 3, {LABELS}}}',
+        f'{{"layers": {LINEAR}, "input_shape": [null], {LABELS}}}',
+        f'{{"layers": {LINEAR}, "input_shape": ["three"], {LABELS}}}',
+        f'{{"layers": {LINEAR}, "input_shape": [NaN], {LABELS}}}',
+        f'{{"layers": {LINEAR}, "input_shape": [Infinity], {LABELS}}}',
+        '{"layers": [], "input_shape": [3], ' + LABELS + "}",
+        '{"layers": {"a": {"kind": "linear", "units": 3.0}}, "input_shape": [3], ' + LABELS + "}",
+        '{"layers": {"a": {"kind": "linear"}}, "input_shape": [3], ' + LABELS + "}",
+        '{"layers": {"a": {"kind": "magic", "units": 3}}, "input_shape": [3], ' + LABELS + "}",
+        '{"layers": {"a.b": {"kind": "linear", "units": 3}}, "input_shape": [3], ' + LABELS + "}",
         "[" * 100_000,
     ],
     ids=lambda text: text[:60],
@@ -150,8 +155,16 @@ def test_metadata_that_are_no_model_are_refused(path, text):
     assert refusal(path) == NO_MODEL
 
 
+def test_other_labels_than_there_are_logits_are_refused(model, path):
+    save_model(model._replace(labels=DIGITS[:9]), path)
+    assert refusal(path) == (
+        ": layers.last.units is 10; the last layer should have 9, one for each label"
+    )
+
+
 def test_layers_that_do_not_fit_are_refused(path):
     about = {"layers": {"a": {"kind": "max_pool", "window": 9}}, "input_shape": [1, 8, 9]}
+    about["labels"] = DIGITS
     save_tensors({}, path, {"model": json.dumps(about)})
     assert refusal(path) == ": layers.a pools 9 × 9 blocks, but gets 1 × 8 × 9"
 

@@ -92,7 +92,9 @@ def save_tensors(
 
 
 @contextmanager
-def new_tensors(path: Path, shapes: Mapping[str, tuple[str, Sequence[int]]]) -> Iterator[BinaryIO]:
+def new_tensors(
+    path: Path, shapes: Mapping[str, tuple[str, Sequence[int]]], metadata: dict[str, str]
+) -> Iterator[BinaryIO]:
     """Open a file for tensors that do not fit into memory together. The caller writes their
     elements in the order of `shapes`, which gives the dtype and shape of each.
 
@@ -100,11 +102,12 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, Sequence[int]]]) -> 
     the header as JSON, the elements (https://github.com/huggingface/safetensors#format). The bytes
     are the same as the library's if int64 comes before float32, and names are sorted within each.
     """
-    header, end = {}, 0
+    header: dict[str, object] = {"__metadata__": metadata}
+    end = 0
     for name, (dtype, shape) in shapes.items():
         start, end = end, end + np.dtype(dtype).itemsize * math.prod(shape)
         header[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # aligns the elements to eight bytes
     with new_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)

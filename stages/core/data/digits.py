@@ -1,21 +1,59 @@
-"""Files of digits: three splits, each with images or their features, and labels."""
+"""Files of digits, or of other images like them: three splits, each with images or their features,
+and labels; the names of the labels are in the metadata."""
 
+import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import AfterValidator, TypeAdapter
 
 from stages.core.base.errors import InputError
-from stages.core.base.labels import NUM_LABELS
 from stages.core.base.tensors import load_tensors, open_tensors
 
 FEATURE_MAPS = 256  # of AlexNet's last convolution
 SPLITS = ("test", "train", "val")  # sorted, as in the file
 
 LABELS = {f"{split}_labels": ("int64", (split,)) for split in SPLITS}
-IMAGES = LABELS | {f"{split}_images": ("uint8", (split, 28, 28)) for split in SPLITS}
+IMAGES = LABELS | {f"{split}_images": ("uint8", (split, "side", "side")) for split in SPLITS}
 FEATURES = LABELS | {f"{split}_features": ("float32", (split, "features")) for split in SPLITS}
+
+
+def _label_name(name: str) -> str:
+    if not name.isprintable() or not 0 < len(name) <= 30 or name.strip(" .") != name or "/" in name:
+        raise ValueError("it should be 1 to 30 letters that can be the name of a folder")
+    return name
+
+
+def _different(names: list[str]) -> list[str]:
+    if len({name.casefold() for name in names}) < len(names):  # or two folders may be the same
+        raise ValueError("no two names should be the same")
+    return names
+
+
+LabelNames = Annotated[
+    list[Annotated[str, AfterValidator(_label_name)]], AfterValidator(_different)
+]
+NAMES = TypeAdapter(LabelNames)
+
+
+def in_metadata(labels: Sequence[str]) -> dict[str, str]:
+    """The names of the labels, for a file's metadata."""
+    return {"labels": json.dumps([*labels], ensure_ascii=False)}
+
+
+def read_labels(path: Path) -> list[str]:
+    """The names of the labels. Raises InputError if the file has none."""
+    with open_tensors(path) as file:
+        metadata = file.metadata() or {}
+    try:
+        return NAMES.validate_json(metadata["labels"], strict=True)
+    except (KeyError, ValueError):
+        raise InputError(
+            f"{path} has no labels in its metadata; `dvc repro split_digits` writes them"
+        ) from None
 
 
 class Split(NamedTuple):
@@ -26,18 +64,19 @@ class Split(NamedTuple):
 
 
 def read_splits(path: Path) -> dict[str, Split]:
-    """The splits by name, with images N × 1 × 28 × 28, scaled to [0, 1], or feature maps
+    """The splits by name, with images N × 1 × side × side, scaled to [0, 1], or feature maps
     N × 256 × side × side. Raises InputError if the file holds something else."""
     with open_tensors(path) as file:
         embedded = any(name.endswith("_features") for name in file.keys())  # noqa: SIM118  no mapping
     tensors = load_tensors(path, FEATURES if embedded else IMAGES)
+    num_labels = len(read_labels(path))
     splits = {}
     for split in SPLITS:
         labels = torch.from_numpy(tensors[f"{split}_labels"])
-        if labels.min() < 0 or labels.max() >= NUM_LABELS:
+        if labels.min() < 0 or labels.max() >= num_labels:
             raise InputError(
                 f"{path}: {split}_labels are from {labels.min()} to {labels.max()}; "
-                "they should be digits"
+                f"they should be from 0 to {num_labels - 1}"
             )
         if embedded:
             inputs = feature_maps(torch.from_numpy(tensors[f"{split}_features"]), path)

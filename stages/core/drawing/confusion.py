@@ -22,8 +22,8 @@ LONGEST = 170  # label, pixels
 def draw_confusion(
     title: str,
     counts: np.ndarray,
-    labels: Sequence[str] = "0123456789",
-    rows: str = "digit",
+    labels: Sequence[str],
+    rows: str,
     shown: Sequence[int] | None = None,
 ) -> Figure:
     """A confusion matrix, true labels in rows; below the title, the share of right answers.

@@ -1,6 +1,7 @@
 """What all figures share: resolution, colour maps, and how they are saved."""
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,11 @@ def shortened(text: str, size: float, width: float) -> str:
 def in_font(text: str, otherwise: str) -> str:
     """The text, or something else if the figures' font lacks one of its letters."""
     return text if all(ord(letter) in LETTERS for letter in text) else otherwise
+
+
+def names_in_font(labels: Sequence[str]) -> list[str]:
+    """The names of labels as figures can show them: some as their numbers, from 1 on."""
+    return [in_font(name, f"label {number}") for number, name in enumerate(labels, start=1)]
 
 
 def save_figure(figure: Figure, path: Path) -> None:

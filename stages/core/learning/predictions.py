@@ -8,34 +8,35 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.core.base.errors import InputError
-from stages.core.base.labels import NUM_LABELS
 
 
 class Prediction(NamedTuple):
-    """The label of an image, the model's answer, and the probability (0 to 1) of that answer."""
+    """The label of an image and the model's answer, by their numbers; and the probability (0 to 1)
+    of that answer. In a file, they are names."""
 
     actual: int
     predicted: int
     probability: float
 
 
-def read_predictions(path: Path, count: int) -> list[Prediction]:
+def read_predictions(path: Path, count: int, labels: Sequence[str]) -> list[Prediction]:
     """A prediction for each of so many test images, in their order. Raises InputError if the file
     holds something else."""
+    numbers = {name: number for number, name in enumerate(labels)}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
-        predictions = [Prediction(int(a), int(p), float(share)) for a, p, share in rows]
+        predictions = [Prediction(numbers[a], numbers[p], float(share)) for a, p, share in rows]
+    except KeyError as error:
+        raise InputError(
+            f"{path} has the label {error}, which is none of the {len(labels)}"
+        ) from None
     except (ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{path} is not a table of predictions: {error}") from None
-    labels = set(range(NUM_LABELS))
-    right = all(
-        {actual, predicted} <= labels and 0 <= share <= 1
-        for actual, predicted, share in predictions
-    )
+    right = all(0 <= found.probability <= 1 for found in predictions)
     if tuple(header) != Prediction._fields or not right:
         columns = ", ".join(Prediction._fields)
-        raise InputError(f"{path} should have digits and probabilities in the columns {columns}")
+        raise InputError(f"{path} should have labels and probabilities in the columns {columns}")
     if len(predictions) != count:
         raise InputError(
             f"{path} has {len(predictions):,} predictions; "
@@ -44,9 +45,9 @@ def read_predictions(path: Path, count: int) -> list[Prediction]:
     return predictions
 
 
-def confusion_matrix(predictions: Sequence[Prediction]) -> np.ndarray:
-    """How many images of each digit (rows) got which answer (columns)."""
-    counts = np.zeros((NUM_LABELS, NUM_LABELS), np.int64)
+def confusion_matrix(predictions: Sequence[Prediction], num_labels: int) -> np.ndarray:
+    """How many images of each label (rows) got which answer (columns)."""
+    counts = np.zeros((num_labels, num_labels), np.int64)
     for actual, predicted, _ in predictions:
         counts[actual, predicted] += 1
     return counts

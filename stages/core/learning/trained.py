@@ -1,11 +1,12 @@
-"""Files of trained models: weights as safetensors, with the layers as JSON in the metadata.
+"""Files of trained models: weights as safetensors, with the layers and the names of the labels as
+JSON in the metadata.
 
 Such a file is all it takes to run the model: here, on the page, or elsewhere.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,19 +15,21 @@ from pydantic import PositiveInt, TypeAdapter
 
 from stages.core.base.errors import InputError
 from stages.core.base.tensors import load_tensors, open_tensors, save_tensors
-from stages.core.learning.layers import Layers, Shape, shapes
+from stages.core.learning.layers import Layers, Shape, check_logits, shapes
 
 LAYERS = TypeAdapter(Layers)
 SHAPE = TypeAdapter(tuple[PositiveInt, ...])
+LABELS = TypeAdapter(list[str])
 
 
 class TrainedModel(NamedTuple):
-    """The shape of one input example, the layers, and the weights (float32) by their names in the
-    state dict (`LAYER.weight`, `LAYER.bias`)."""
+    """The shape of one input example, the layers, the weights (float32) by their names in the state
+    dict (`LAYER.weight`, `LAYER.bias`), and the names of the labels, one for each logit."""
 
     input_shape: Shape
     layers: Layers
     weights: Mapping[str, np.ndarray]
+    labels: Sequence[str]
 
     @property
     def shapes(self) -> dict[str, tuple[Shape, Shape]]:
@@ -53,14 +56,16 @@ def save_model(model: TrainedModel, path: Path) -> None:
     about = {
         "input_shape": model.input_shape,
         "layers": {name: layer.model_dump() for name, layer in model.layers.items()},
+        "labels": [*model.labels],
     }
-    save_tensors(model.weights, path, {"model": json.dumps(about)})
+    save_tensors(model.weights, path, {"model": json.dumps(about, ensure_ascii=False)})
 
 
 def load_model(path: Path) -> TrainedModel:
     """Read a trained model.
 
-    Raises InputError if the metadata has no layers, or if the weights are not those of the layers.
+    Raises InputError if the metadata has no layers, or if the weights or labels are not those of
+    the layers.
     """
     with open_tensors(path) as file:
         metadata = file.metadata() or {}
@@ -68,13 +73,15 @@ def load_model(path: Path) -> TrainedModel:
         about = json.loads(metadata["model"])
         layers = LAYERS.validate_python(about["layers"], strict=True)
         input_shape = SHAPE.validate_python(tuple(about["input_shape"]), strict=True)
+        labels = LABELS.validate_python(about["labels"], strict=True)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         raise InputError(
-            f"{path} has no model's layers in its metadata; `dvc repro` writes a file that has them"
+            f"{path} has no model's layers and labels in its metadata; `dvc repro` writes them"
         ) from None
     expected = {
         f"{layer}.{name}": ("float32", shape)
         for layer, (shape_in, _) in shapes(layers, input_shape, f"{path}: layers").items()
         for name, shape in layers[layer].parameter_shapes(shape_in).items()
     }
-    return TrainedModel(input_shape, layers, load_tensors(path, expected))
+    check_logits(layers, len(labels), f"{path}: layers")
+    return TrainedModel(input_shape, layers, load_tensors(path, expected), labels)
