@@ -90,7 +90,8 @@ def readers() -> dict[str, Reader]:
         save_tensors(weights, path, {"model": path.read_bytes().decode(errors="replace")})
         return load_model(path)
 
-    about = b'{"input_shape": [3], "layers": {"a": {"kind": "linear", "units": 2}}, "labels": ["a", "b"]}'
+    layers = b'{"a": {"kind": "linear", "units": 2}}'
+    about = b'{"input_shape": [3], "layers": ' + layers + b', "labels": ["a", "b"]}'
     weights = {"a.weight": np.ones((2, 3), np.float32), "a.bias": np.ones(2, np.float32)}
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     pickled = pickle.dumps({"a": array}, 3).replace(b"numpy._core", b"numpy.core")

@@ -180,14 +180,14 @@ def folder(pipeline, tmp_path, monkeypatch):
     return tmp_path
 
 
-DIGITS = ["test_images", "test_labels", "train_images", "train_labels", "val_images", "val_labels"]
+TENSORS = ["test_images", "test_labels", "train_images", "train_labels", "val_images", "val_labels"]
 
 
 @pytest.mark.fault("other tensors than a stage needs")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"val_images": None}, f"has the tensors {DIGITS[:4] + DIGITS[5:]}"),
+        ({"val_images": None}, f"has the tensors {TENSORS[:4] + TENSORS[5:]}"),
         ({"other": np.zeros(1)}, "has the tensors ['other', "),
         (
             {"val_images": np.zeros((500, 28, 28))},

@@ -105,7 +105,10 @@ def test_parameters_and_metrics_are_dvc_s(tried, few):
     for name, change in shown(tried, "few").items():
         expected = [f"{change[key]:.6g}" for key in ("old", "new")]
         assert found[name] == [*expected, f"{change['diff']:+.6g}".replace("-", "−")]
-    assert len(table) == 1 + len(MODELS) * len(found)
+    of_models = [row for row in table if row[0].startswith("artifacts/metrics/")]
+    assert len(of_models) == len(MODELS) * len(found)
+    classifier = json.loads((tried / paths.IMAGE_CLASSIFIER / "metrics.json").read_text("utf-8"))
+    assert len(table) == 1 + len(of_models) + len(classifier)
     assert found["num_parameters"] == ["23860", "9550", "−14310"]
     others = [row for row in table[1:] if row[0] != "artifacts/metrics/mlp.json"]
     assert all(row[2] == row[3] and row[4] == "0" for row in others)
