@@ -14,7 +14,7 @@
 # make fuzz     feed broken files to the readers, and write the outcome to docs/failures.md
 # make processors  run the stages on emulated processors, ARM among them, and with other settings
 #               and versions of PyTorch; count the bytes that differ
-# make lock     pin all dependencies anew, with hashes
+# make lock     pin all dependencies anew, with hashes; UPGRADE=1: in their newest versions
 #
 # The first of them makes .venv, of the newest Python that it finds, or of PYTHON=/path/to/python; with
 # TORCH=mine, of `python3` or PYTHON=…, whose torch and torchvision are used, and not installed anew.
@@ -104,6 +104,7 @@ install = if [ -e .venv/torch ]; then sed -E '/^($(OF_TORCH))==/,/[^\\]$$/d' $(1
 
 .venv/installed: $(call changed,requirements.txt,.venv/installed) | environment
 	python -m pip --version >/dev/null 2>&1 || python -m ensurepip
+	@echo "Installing PyTorch, DVC and what they need into .venv: this takes minutes"
 	$(call install,requirements.txt)
 	$(call uninstall,$@)
 	cp requirements.txt $@
@@ -117,8 +118,8 @@ install = if [ -e .venv/torch ]; then sed -E '/^($(OF_TORCH))==/,/[^\\]$$/d' $(1
 environment: folder
 	@sh stages/tools/environment.sh "$(VERSIONS)" "$(PYTHON)" "$(TORCH)"
 
-LOCK = uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	--universal --python-version $(firstword $(VERSIONS)) pyproject.toml
+LOCK = uv pip compile $(if $(UPGRADE),--upgrade) --quiet --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --fork-strategy fewest --universal --python-version $(firstword $(VERSIONS)) pyproject.toml
 
 PINNED = stages/core/base/versions.txt# the versions that the outputs' bytes depend on
 

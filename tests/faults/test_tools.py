@@ -191,6 +191,7 @@ SAYINGS = {
     "YAML file structure is corrupted": f"echo '  - [' >> params.yaml; {PHOTO}",
     "possible merge conflicts": f"echo '<<<<<<< HEAD' >> dvc.lock; {PHOTO}",
     "Is your cache up to date?": "dvc checkout",
+    "No remote provided": "dvc pull",
     "Unable to acquire lock": f"mkdir -p .dvc/tmp; flock .dvc/tmp/lock {PHOTO}",
     "it is being blocked by": (
         """mkdir -p .dvc/tmp; lock='"write": {"'$PWD'/data/photo.png": {"pid": 1, "cmd": "x"}}';"""
