@@ -15,8 +15,9 @@ from stages.core.base import values
 from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.learning.predictions import Prediction
 from stages.core.learning.trained import LAYERS, TrainedModel, load_model
+from stages.core.page.learning import first_units
+from stages.core.page.models import WEIGHT_BYTES, answering
 from stages.core.page.training import digits_that_fit
-from stages.report import WEIGHT_BYTES, answering, first_units
 
 from common import parameters, paths
 from common.artifacts import rows_of

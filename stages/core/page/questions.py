@@ -3,11 +3,14 @@ numbers; where these leave nothing to guess, there is no question."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from stages.core.base.values import percent
+from stages.core.learning.layers import Conv
+from stages.core.learning.trained import TrainedModel
+from stages.core.page.models import on_pixels
 
 
 class Question(NamedTuple):
@@ -132,3 +135,43 @@ def ten_times(model: str, rate: float) -> Question:
         None,
         f"Train it with {rate * 10:g}, and see whether you are right.",
     )
+
+
+def parameters_question(
+    models: Mapping[str, TrainedModel], titles: Mapping[str, str]
+) -> Question | None:
+    """On the first convolution among the models, or else on the last layer of the first one."""
+    layers = [(name, layer) for name, model in models.items() for layer in model.layers]
+    convolutions = [(n, layer) for n, layer in layers if isinstance(models[n].layers[layer], Conv)]
+    first = next(iter(models))
+    name, layer = convolutions[0] if convolutions else (first, [*models[first].layers][-1])
+    weight = models[name].parameters(layer)["weight"].shape
+    what = f"{titles[name]}: the layer {layer}"
+    if convolutions:
+        return parameters_of_convolution(what, weight, models[name].shapes[layer][1])
+    return parameters_of_linear(what, *weight)
+
+
+def questions_of(
+    models: Mapping[str, TrainedModel],
+    about: Mapping[str, dict[str, Any]],
+    live: Sequence[str],
+    matrices: Mapping[str, np.ndarray],
+    choices: Mapping[str, Any],
+    efficiency: Sequence[Mapping[str, float]],
+) -> dict[str, Question]:
+    """Those for which this run has something to guess, in the order of the page."""
+    titles = {name: about[name]["title"] for name in models}
+    first = next(iter(models))
+    found: dict[str, Question | None] = {"parameters": parameters_question(models, titles)}
+    for name in live[:1]:
+        found["rate"] = ten_times(titles[name], about[name]["optimizer"]["learning_rate"])
+    found["mistakes"] = mixed_up(titles[first], matrices[first])
+    for name in on_pixels(models, live)[:1]:
+        found["weights"] = digit_of_weights(titles[name], matrices[name])
+    strided = [each for each in choices["convolve"]["convolutions"].values() if each["stride"] > 1]
+    for each in strided[:1]:
+        settings = each["kernel_size"], each["padding"], each["stride"]
+        found["side"] = side_after_stride(choices["photo.size"], *settings)
+    found["features"] = images_with_features(efficiency)
+    return {name: question for name, question in found.items() if question}

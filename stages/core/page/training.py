@@ -2,14 +2,18 @@
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from stages.core.base.params import Params
+from stages.core.learning.curves import CurvePoint
 from stages.core.learning.layers import Conv, Dropout, Linear
 from stages.core.learning.settings import AdamParams, SGDParams, TrainParams
+from stages.core.learning.trained import TrainedModel
+from stages.core.page.chart import thinned
+from stages.core.page.models import PIXELS, layer_list
 
 OPTIMIZERS: dict[str, type[Params]] = {"adam": AdamParams, "sgd": SGDParams}
 # The numbers that can be changed, and the sections of parameters that limit them.
@@ -79,3 +83,37 @@ def digits_that_fit(
     val = min(num_val, count - train)
     content = b"".join(parts[: train + val]), labels[: train + val].astype(np.uint8).tobytes()
     return PackedDigits(train, val, *(base64.b64encode(part).decode() for part in content))
+
+
+def training(
+    models: Mapping[str, TrainedModel],
+    about: Mapping[str, dict],
+    curves: Mapping[str, Sequence[CurvePoint]],
+    digits: Mapping[str, np.ndarray],
+    room: int,
+) -> dict[str, Any]:
+    """What it takes to train the models that see pixels, with digits that fit into so many bytes:
+    there may be none of either."""
+    pixels = [name for name, model in models.items() if model.input_shape == PIXELS]
+    images, labels = (
+        np.concatenate([digits[f"{split}_{what}"] for split in ("train", "val")])
+        for what in ("images", "labels")
+    )
+    counts = {split: len(digits[f"{split}_labels"]) for split in ("train", "val")}
+    packed_digits = digits_that_fit(images, labels, counts["train"], room)
+    settings = ("optimizer", "batch_size", "epochs", "eval_every", "seed")
+    return {
+        "models": {
+            name: {key: about[name][key] for key in settings}
+            | {
+                "layers": layer_list(models[name]),
+                "digest": models[name].digest,
+                "curve": [[round(value, 6) for value in point] for point in thinned(curves[name])],
+            }
+            for name in pixels
+        },
+        "batches": {name: about[name]["batch_size"] for name in models},
+        "limits": limits(),
+        "optimizers": optimizers(),
+        "digits": packed_digits._asdict() | {"all": counts},
+    }
