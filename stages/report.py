@@ -4,6 +4,7 @@ table of all learning curves, which `dvc plots` draws."""
 import csv
 import hashlib
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from PIL import Image
 
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_file, write_csv
+from stages.core.base.labels import one_of
 from stages.core.base.params import PARAMS, Name, read_params
 from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
+from stages.core.data.digits import read_labels
 from stages.core.drawing.shades import STEPS, shades
 from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.predictions import confusion_matrix, read_predictions
@@ -30,7 +33,6 @@ from stages.core.page.learning import (
     read_snapshots,
 )
 from stages.core.page.models import (
-    PIXELS,
     WEIGHT_BYTES,
     WORDS,
     answering,
@@ -39,6 +41,7 @@ from stages.core.page.models import (
     layer_list,
     layer_rows,
     pictured_weights,
+    sees_pixels,
     simplest_first,
     weighted_layers,
 )
@@ -117,19 +120,22 @@ def main(
         for name in live
     }
 
-    tensors = load_tensors(digits)
+    tensors, labels = load_tensors(digits), read_labels(digits)
     test_images = tensors["test_images"]
     predictions_of = {
-        name: read_predictions(predictions / f"{name}.csv", len(test_images)) for name in trained
+        name: read_predictions(predictions / f"{name}.csv", len(test_images), labels)
+        for name in trained
     }
-    matrices = {name: confusion_matrix(found) for name, found in predictions_of.items()}
+    matrices = {
+        name: confusion_matrix(found, len(labels)) for name, found in predictions_of.items()
+    }
     convolutions = read_table(convolution / "shapes.csv")
     features = load_tensors(alexnet / "features.safetensors")["features"]
     efficiency = [
         {name: float(value) for name, value in row.items()}
         for row in read_table(data_efficiency / "accuracy.csv")
     ]
-    questions = questions_of(trained, about, live, matrices, choices, efficiency)
+    questions = questions_of(trained, about, live, matrices, labels, choices, efficiency)
     guesses: dict[str, dict[str, Any]] = {
         name: {"right": question.right, "why": question.why} for name, question in questions.items()
     }
@@ -162,6 +168,8 @@ def main(
         "live": live,
         "titles": titles,
         "digits": packed(test_images[:TEST_DIGITS]) | {"labels": test_labels},
+        "labels": labels,
+        "one": one_of(labels),
         "words": WORDS,
         "slide": slide,
         "guesses": guesses,
@@ -176,14 +184,18 @@ def main(
     values = {
         "titles": titles,
         "live": live,
-        "on_features": [name for name in trained if trained[name].input_shape != PIXELS],
+        "on_features": [name for name in trained if not sees_pixels(trained[name])],
         "weight_bytes": WEIGHT_BYTES,
         "kinds": {layer.kind for model in trained.values() for layer in model.layers.values()},
+        "labels": labels,
+        "one": one_of(labels),
+        "side": test_images.shape[1],
+        "loss_of_guesses": math.log(len(labels)),
         "splits": {
-            name: np.bincount(tensors[f"{name}_labels"], minlength=10).tolist()
+            name: np.bincount(tensors[f"{name}_labels"], minlength=len(labels)).tolist()
             for name in ("train", "val", "test")
         },
-        "sample": sample(tensors["train_images"], tensors["train_labels"]),
+        "sample": sample(tensors["train_images"], tensors["train_labels"], len(labels)),
         "num_test_digits": len(test_labels),
         "layers": {name: layer_rows(model) for name, model in trained.items()},
         "inputs": {name: model.input_shape for name, model in trained.items()},
@@ -200,7 +212,7 @@ def main(
         "uncertainty": max(map(half_interval, matrices.values())),
         "hidden": any(weighted_layers(model) > 1 for model in trained.values()),
         "steps": STEPS,
-        "mistakes": {name: mistakes(test_images, predictions_of[name]) for name in trained},
+        "mistakes": {name: mistakes(test_images, predictions_of[name], labels) for name in trained},
         "curves": curve_of,
         "loss_chart": chart_of_models(curve_of, "loss", "mean cross-entropy (nats)"),
         "accuracy_chart": chart_of_models(curve_of, "val_accuracy", SHARE, top=1),
@@ -253,7 +265,7 @@ def main(
         for name, found in snapshots_of.items()
     }
     trains = None
-    if any(model.input_shape == PIXELS for model in trained.values()):
+    if any(sees_pixels(model) for model in trained.values()):
         no_digits = training(trained, about, curve_of, tensors, room=0)
         left = room(no_digits, no_steps, no_figures) - LEAST_SNAPSHOT_BYTES
         trains = training(trained, about, curve_of, tensors, min(DIGIT_BYTES, left))

@@ -12,7 +12,7 @@ from stages.core.page.chart import Chart, Line
 from stages.core.page.models import first_layer
 from stages.core.page.page import packed
 
-SHARE = "share of the digits recognised"
+SHARE = "share of the images recognised"
 
 
 def line(name: str, curve: list[CurvePoint], field: str) -> Line:

@@ -9,7 +9,6 @@ import numpy as np
 from stages.core.learning.layers import Conv
 from stages.core.learning.trained import TrainedModel
 
-PIXELS = (1, 28, 28)  # what a model takes that answers in the page: the shape of a drawn digit
 WEIGHT_BYTES = 3_400_000  # of models that answer in the page; it names those that do not fit
 WORDS = {  # for the kinds of layers
     "conv": "convolution",
@@ -49,6 +48,11 @@ def layer_list(model: TrainedModel) -> list[dict[str, Any]]:
     return [{"name": name} | layer.model_dump() for name, layer in model.layers.items()]
 
 
+def sees_pixels(model: TrainedModel) -> bool:
+    """Whether a model takes grey images, not AlexNet's many feature maps."""
+    return model.input_shape[0] == 1
+
+
 def weighted_layers(model: TrainedModel) -> int:
     return sum(bool(model.parameters(layer)) for layer in model.layers)
 
@@ -61,7 +65,7 @@ def simplest_first(models: Mapping[str, TrainedModel]) -> dict[str, TrainedModel
 
     def key(name: str) -> tuple[bool, int, int, str]:
         model = models[name]
-        return model.input_shape != PIXELS, weighted_layers(model), len(model.layers), name
+        return not sees_pixels(model), weighted_layers(model), len(model.layers), name
 
     return {name: models[name] for name in sorted(models, key=key)}
 
@@ -71,7 +75,7 @@ def answering(models: Mapping[str, TrainedModel]) -> list[str]:
     names, room = [], WEIGHT_BYTES
     for name, model in models.items():
         size = sum(weight.nbytes for weight in model.weights.values())
-        if model.input_shape == PIXELS and size <= room:
+        if sees_pixels(model) and size <= room:
             names.append(name)
             room -= size
     return names

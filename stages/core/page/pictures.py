@@ -18,19 +18,27 @@ FILTERS = 6  # of AlexNet's first, that the reader can slide over the photograph
 GREY = 128  # between tiles
 
 
-def sample(images: np.ndarray, labels: np.ndarray) -> Picture:
-    """The first digits of each class, a column each; black where there are no more."""
-    tiles = np.zeros((ROWS, 10, *images.shape[1:]), np.uint8)
-    for digit in range(10):
-        first = images[labels == digit][:ROWS]
-        tiles[: len(first), digit] = first
-    return picture(tiled(tiles.reshape(-1, *images.shape[1:]), 10, (1, 1), GREY))
+def sample(images: np.ndarray, labels: np.ndarray, num_labels: int) -> Picture:
+    """The first images of each label, a column each; black where there are no more."""
+    tiles = np.zeros((ROWS, num_labels, *images.shape[1:]), np.uint8)
+    for label in range(num_labels):
+        first = images[labels == label][:ROWS]
+        tiles[: len(first), label] = first
+    return picture(tiled(tiles.reshape(-1, *images.shape[1:]), num_labels, (1, 1), GREY))
 
 
-def mistakes(images: np.ndarray, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+def mistakes(
+    images: np.ndarray, predictions: Sequence[Prediction], labels: Sequence[str]
+) -> list[dict[str, Any]]:
     """The worst of them, with the numbers and pictures of the test images."""
     return [
-        {"image": index, "picture": picture(images[index])} | predictions[index]._asdict()
+        {
+            "image": index,
+            "picture": picture(images[index]),
+            "actual": labels[predictions[index].actual],
+            "predicted": labels[predictions[index].predicted],
+            "probability": predictions[index].probability,
+        }
         for index in worst_mistakes(predictions)[:MISTAKES]
     ]
 

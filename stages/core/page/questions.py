@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stages.core.base.labels import one_of
 from stages.core.base.values import percent
 from stages.core.learning.layers import Conv
 from stages.core.learning.trained import TrainedModel
@@ -60,24 +61,25 @@ def parameters_of_convolution(
     )
 
 
-def digit_of_weights(model: str, counts: np.ndarray) -> Question | None:
-    """Of the digit that the model recognises best, by its confusion matrix."""
+def label_of_weights(model: str, counts: np.ndarray, labels: Sequence[str]) -> Question | None:
+    """Of the label that the model recognises best, by its confusion matrix."""
     found = counts.sum(axis=1)
     if not found.any():
         return None
-    digit = int(np.argmax(counts.diagonal() / np.maximum(found, 1)))
+    one = one_of(labels)
     return Question(
-        f"These are the weights of one digit's logit in {model}: red above zero, blue below. "
-        "Which digit?",
-        [str(other) for other in range(10)],
-        digit,
-        "Ink where it is red speaks for the digit, ink where it is blue against it.",
+        f"These are the weights of one {one}'s logit in {model}: red above zero, blue below. "
+        f"Which {one}?",
+        labels,
+        int(np.argmax(counts.diagonal() / np.maximum(found, 1))),
+        f"Ink where it is red speaks for the {one}, ink where it is blue against it.",
     )
 
 
-def mixed_up(model: str, counts: np.ndarray) -> Question | None:
-    """The pair of digits that the model mixes up most, by its confusion matrix, among others."""
-    often = {(a, b): int(counts[a, b] + counts[b, a]) for a, b in combinations(range(10), 2)}
+def mixed_up(model: str, counts: np.ndarray, labels: Sequence[str]) -> Question | None:
+    """The pair of labels that the model mixes up most, by its confusion matrix, among others."""
+    pairs_of_all = combinations(range(len(labels)), 2)
+    often = {(a, b): int(counts[a, b] + counts[b, a]) for a, b in pairs_of_all}
     most = max(often, key=lambda pair: often[pair])
     fewer = [
         pair for pair in sorted(often, key=lambda pair: -often[pair]) if often[pair] < often[most]
@@ -89,10 +91,10 @@ def mixed_up(model: str, counts: np.ndarray) -> Question | None:
     a, b = most
     wrong = int(counts.sum() - counts.trace())
     return Question(
-        f"Which two digits does {model} mix up most often?",
-        [f"{a} and {b}" for a, b in pairs],
+        f"Which two {one_of(labels)}s does {model} mix up most often?",
+        [f"{labels[a]} and {labels[b]}" for a, b in pairs],
         pairs.index(most),
-        f"Of its {wrong:,} mistakes, {often[most]:,} are between {a} and {b}.",
+        f"Of its {wrong:,} mistakes, {often[most]:,} are between {labels[a]} and {labels[b]}.",
     )
 
 
@@ -118,7 +120,7 @@ def images_with_features(rows: Sequence[Mapping[str, float]]) -> Question | None
     right = rows.index(enough[0])
     return Question(
         f"From the pixels of {numbers[-1]} images, a linear layer learns to recognise "
-        f"{percent(most['pixels'])} of the test digits. From how many does it learn as much with "
+        f"{percent(most['pixels'])} of the test images. From how many does it learn as much with "
         "AlexNet's features?",
         numbers,
         right,
@@ -157,6 +159,7 @@ def questions_of(
     about: Mapping[str, dict[str, Any]],
     live: Sequence[str],
     matrices: Mapping[str, np.ndarray],
+    labels: Sequence[str],
     choices: Mapping[str, Any],
     efficiency: Sequence[Mapping[str, float]],
 ) -> dict[str, Question]:
@@ -166,9 +169,9 @@ def questions_of(
     found: dict[str, Question | None] = {"parameters": parameters_question(models, titles)}
     for name in live[:1]:
         found["rate"] = ten_times(titles[name], about[name]["optimizer"]["learning_rate"])
-    found["mistakes"] = mixed_up(titles[first], matrices[first])
+    found["mistakes"] = mixed_up(titles[first], matrices[first], labels)
     for name in on_pixels(models, live)[:1]:
-        found["weights"] = digit_of_weights(titles[name], matrices[name])
+        found["weights"] = label_of_weights(titles[name], matrices[name], labels)
     strided = [each for each in choices["convolve"]["convolutions"].values() if each["stride"] > 1]
     for each in strided[:1]:
         settings = each["kernel_size"], each["padding"], each["stride"]

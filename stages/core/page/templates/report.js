@@ -1,9 +1,9 @@
-const BOX = 20; // into which MNIST scales the ink, pixels
+const BOX = Math.round((20 / 28) * SIDE); // into which MNIST scales the ink, pixels
 const PAD = 280; // side of the drawing area
 const STEP = PAD / SIDE; // of the pen by keyboard
 
 
-/** The pixels of a test digit, 0 to 255. */
+/** The pixels of a test image, 0 to 255. */
 function testDigit(index) {
   return digits.values.subarray(index * SIDE * SIDE, (index + 1) * SIDE * SIDE);
 }
@@ -14,7 +14,8 @@ function testDigit(index) {
  * Ink (side × side, 0 to 255) as a digit of MNIST: the box around it scaled so that its longer side
  * is 20 pixels, each the mean of what it covers, and moved in 28 × 28 by whole pixels so that the
  * centre of mass comes to the middle, between -½ and ½ of pixel 14 (LeCun, Cortes and Burges, "The
- * MNIST database of handwritten digits"). Null when there is no ink.
+ * MNIST database of handwritten digits"); for images of another side, in proportion. Null when there
+ * is no ink.
  */
 function asInMnist(ink, side) {
   let [top, left, bottom, right] = [side, side, -1, -1];
@@ -69,19 +70,19 @@ function shares(start, length, count) {
 
 // ---- Answers.
 
-const tens = Array.from({ length: 10 }, (_, digit) => digit);
+const { labels } = data;
 
 const answers = Object.fromEntries(
   LIVE.map((model) => {
     const answer = element("p", { className: "answer" });
-    const bars = tens.map((digit) => {
+    const bars = labels.map((label) => {
       const bar = element("i");
       const share = element("span");
-      const name = element("span", { textContent: digit });
+      const name = element("span", { textContent: label });
       return { bar, share, item: element("li", {}, name, element("span", {}, bar), share) };
     });
     const list = element("ol", { className: "bars" }, ...bars.map((bar) => bar.item));
-    list.setAttribute("aria-label", `${titleOf(model)}: probability of each digit`);
+    list.setAttribute("aria-label", `${titleOf(model)}: probability of each ${data.one}`);
     const heading = element("h3", { textContent: titleOf(model) });
     const why = element("a", { href: `#why-${model}`, textContent: "Why?" });
     why.setAttribute("aria-label", `Why? The layers of ${titleOf(model)}`);
@@ -92,26 +93,26 @@ const answers = Object.fromEntries(
 
 function showAnswer(model, logits) {
   const { answer, bars } = answers[model];
-  const probabilities = logits ? softmax(logits).probabilities : tens.map(() => 0);
-  const digit = logits ? best(logits) : null;
-  const odds = logits && element("small", { textContent: ` ${percent(probabilities[digit])}` });
-  answer.replaceChildren(...(logits ? [String(digit), odds] : ["–"]));
+  const probabilities = logits ? softmax(logits).probabilities : labels.map(() => 0);
+  const found = logits ? best(logits) : null;
+  const odds = logits && element("small", { textContent: ` ${percent(probabilities[found])}` });
+  answer.replaceChildren(...(logits ? [labels[found], odds] : ["–"]));
   bars.forEach(({ bar, share, item }, i) => {
     bar.style.width = `${probabilities[i] * 100}%`;
     share.textContent = logits ? percent(probabilities[i]) : "";
-    item.classList.toggle("best", i === digit);
+    item.classList.toggle("best", i === found);
   });
 }
 
-// ---- Why: what the layers of a model make of the digit, block by block.
+// ---- Why: what the layers of a model make of an image, block by block.
 
-/** The terms that a layer adds up to the logit of a digit, one for each map that it sees. */
-function terms({ channels, values }, weight, digit) {
+/** The terms that a layer adds up to the logit of a label, one for each map that it sees. */
+function terms({ channels, values }, weight, label) {
   const size = values.length / channels;
   return Array.from({ length: channels }, (_, i) => {
     let sum = 0;
     for (let j = i * size; j < (i + 1) * size; j++) {
-      sum += weight.values[digit * values.length + j] * values[j];
+      sum += weight.values[label * values.length + j] * values[j];
     }
     return sum;
   });
@@ -138,42 +139,42 @@ function mostActive({ channels, values }) {
   return numbers.sort((a, b) => peaks[b] - peaks[a] || a - b).slice(0, MOST);
 }
 
-const seenAs = ({ before }) => `the digit${before.length ? ` after ${words(before)}` : ""}`;
+const seenAs = ({ before }) => `the ${IMAGE}${before.length ? ` after ${words(before)}` : ""}`;
 const adding = (next, what) => (next ? ` Below each ${what} is what it adds to the logit.` : "");
 const shownOf = (count, what) =>
   count > MOST ? ` Of the ${count} ${what}, the ${MOST} most active are shown.` : "";
 const alsoDropout = ({ after }) =>
   after.some((layer) => layer.kind === "dropout") ? " Dropout only acts while a model learns." : "";
 
-/** A linear layer that sees the picture and gives the logits: weight × pixel, for each digit. */
+/** A linear layer that sees the picture and gives the logits: weight × pixel, for each label. */
 function explainProducts(block, place) {
   const { layer } = block;
   const pixel = block.before.length ? "input" : "pixel";
   place.say(
     `weight × ${pixel}`,
     `Each picture is ${seenAs(block)}, times the weights of one logit: red where it speaks for ` +
-      "that logit's digit, blue where it speaks against it. The sum of a picture and a bias is " +
-      "the logit.",
+      `that logit's ${data.one}, blue where it speaks against it. The sum of a picture and a bias ` +
+      "is the logit.",
   );
   const tiles = makeTiles(
     place.list("ten"),
-    tens.map((digit) => pictured(`weight × ${pixel} for digit ${digit}`)),
+    labels.map((label) => pictured(`weight × ${pixel} for ${data.one} ${label}`)),
   );
   return (seen, logits, explained) => {
     const { height, width, values } = seen;
     const products = layer.weight.values.map((value, i) => value * values[i % values.length]);
     const largest = largestOf(products);
     drawScale(place.scale, largest, diverging, `weight × ${pixel}`);
-    tiles.forEach((tile, digit) => {
-      const product = products.subarray(digit * values.length, (digit + 1) * values.length);
+    tiles.forEach((tile, label) => {
+      const product = products.subarray(label * values.length, (label + 1) * values.length);
       paint(tile.picture, product, height, width, largest, diverging);
-      const bias = layer.bias.values[digit];
+      const bias = layer.bias.values[label];
       caption(
         tile,
-        `${digit}: ${signed(logits[digit])}`,
-        `${signed(logits[digit] - bias)}, bias ${signed(bias)}`,
+        `${labels[label]}: ${signed(logits[label])}`,
+        `${signed(logits[label] - bias)}, bias ${signed(bias)}`,
       );
-      tile.item.classList.toggle("best", digit === explained);
+      tile.item.classList.toggle("best", label === explained);
     });
   };
 }
@@ -295,7 +296,7 @@ function explainSum({ layer }, place, previous) {
   return (seen, logits, explained) => {
     const bias = layer.bias.values[explained];
     sum.textContent =
-      `For ${explained}: the ${what} add ${signed(logits[explained] - bias)}, ` +
+      `For ${labels[explained]}: the ${what} add ${signed(logits[explained] - bias)}, ` +
       `the bias ${signed(bias)}; the logit is ${signed(logits[explained])}.`;
   };
 }
@@ -337,7 +338,7 @@ function placeOf(block, section) {
   };
 }
 
-/** A section of the page that explains a model; and how to show there what it makes of a digit. */
+/** A section of the page that explains a model; and how to show there what it makes of an image. */
 function explanationOf(model) {
   const id = `why-${model}`;
   const section = element("section", {}, element("h4", { id, textContent: titleOf(model) }));
@@ -354,10 +355,10 @@ function explanationOf(model) {
 
 const explain = Object.fromEntries(LIVE.map((model) => [model, explanationOf(model)]));
 const BLANK = new Uint8Array(SIDE * SIDE);
-let current = BLANK; // the digit that the models see
-let picked = 0; // the test digit that it is, or null
+let current = BLANK; // the image that the models see
+let picked = 0; // the test image that it is, or null
 
-/** Let the models answer to the current digit, and say why. */
+/** Let the models answer to the current image, and say why. */
 function answer() {
   for (const seen of document.querySelectorAll(".seen-digit")) {
     paint(seen, current, SIDE, SIDE, 255, grey);
@@ -367,16 +368,21 @@ function answer() {
   for (const model of LIVE) {
     const result = forward(model, current);
     showAnswer(model, blank ? null : result.logits);
-    const digit = best(result.logits);
-    explain[model](result, $("explained").value === "" ? digit : Number($("explained").value));
-    said.push([titleOf(model), digit]);
+    const found = best(result.logits);
+    explain[model](result, $("explained").value === "" ? found : Number($("explained").value));
+    said.push([titleOf(model), labels[found]]);
   }
   const together = said.map((pair) => pair.join(" ")).join(", ");
   const all = said.length > 1 ? `They say: ${together}.` : `It says ${said[0][1]}.`;
-  const article = data.digits.labels[picked] === 8 ? "an" : "a";
-  const label =
-    picked === null ? "" : `Test digit ${picked}, ${article} ${data.digits.labels[picked]}. `;
-  $("verdict").textContent = blank ? "Draw something." : label + all;
+  $("verdict").textContent = blank ? "Draw something." : aboutPicked() + all;
+}
+
+/** Which test image it is, and of what, if it is one. */
+function aboutPicked() {
+  if (picked === null) return "";
+  const label = labels[data.digits.labels[picked]];
+  if (data.one !== "digit") return `Test image ${picked}: ${label}. `;
+  return `Test digit ${picked}, ${label === "8" ? "an" : "a"} ${label}. `;
 }
 
 // ---- The drawing area.
@@ -398,7 +404,7 @@ function clear() {
   refuse("");
 }
 
-/** Say why a number is no test digit of this page; or nothing, when all is well. */
+/** Say why a number is no test image of this page; or nothing, when all is well. */
 function refuse(problem) {
   $("no-such-digit").textContent = problem;
   $("index").setAttribute("aria-invalid", problem !== "");
@@ -416,7 +422,7 @@ function pick(index) {
   answer();
 }
 
-/** A stroke from one point to another; a first one takes the place of a picked digit. */
+/** A stroke from one point to another; a first one takes the place of a picked image. */
 function stroke(from, to) {
   if (picked !== null) clear();
   ink.beginPath();
@@ -429,7 +435,7 @@ function stroke(from, to) {
 
 function readInk() {
   scheduled = false;
-  if (picked !== null) return; // another digit was picked since
+  if (picked !== null) return; // another image was picked since
   const { data: colours } = ink.getImageData(0, 0, PAD, PAD);
   const reds = new Uint8Array(PAD * PAD);
   for (let i = 0; i < reds.length; i++) reds[i] = colours[4 * i];
@@ -506,16 +512,16 @@ $("index").addEventListener("change", () => {
   const last = data.digits.labels.length - 1;
   const index = Number(value);
   if (value === "" || !Number.isInteger(index)) refuse(`Type a whole number from 0 to ${last}.`);
-  else if (index < 0 || index > last) refuse(`Test digit ${value} is not in this page: it has 0 to ${last}.`);
+  else if (index < 0 || index > last) refuse(`Test ${IMAGE} ${value} is not in this page: it has 0 to ${last}.`);
   else pick(index);
 });
 $("explained").addEventListener("change", answer);
 
-/** Go on to the next test digit of which something holds. */
+/** Go on to the next test image of which something holds. */
 function pickNext(holds) {
-  const { labels } = data.digits;
-  for (let step = 1; step <= labels.length; step++) {
-    const index = ((picked ?? -1) + step) % labels.length;
+  const count = data.digits.labels.length;
+  for (let step = 1; step <= count; step++) {
+    const index = ((picked ?? -1) + step) % count;
     if (holds(index)) return pick(index);
   }
   return undefined;
@@ -524,16 +530,16 @@ function pickNext(holds) {
 $("disputed")?.addEventListener("click", () =>
   pickNext((i) => new Set(LIVE.map((m) => best(forward(m, testDigit(i)).logits))).size > 1),
 );
-for (const digit of tens) {
-  const first = data.digits.labels.indexOf(digit);
-  if (first < 0) continue;
+labels.forEach((name, label) => {
+  const first = data.digits.labels.indexOf(label);
+  if (first < 0) return;
   const canvas = element("canvas");
   paint(canvas, testDigit(first), SIDE, SIDE, 255, grey);
   const button = element("button", { type: "button" }, canvas);
-  button.setAttribute("aria-label", `Another ${digit}`);
-  button.addEventListener("click", () => pickNext((i) => data.digits.labels[i] === digit));
+  button.setAttribute("aria-label", `Another ${name}`);
+  button.addEventListener("click", () => pickNext((i) => data.digits.labels[i] === label));
   $("picks").append(button);
-}
+});
 
 // ---- Watch it learn.
 
@@ -551,11 +557,12 @@ function watch(model) {
   const { layer, steps, units, largest, points } = history[model];
   const [, shown] = steps.shape;
   const [{ layer: first, isLast }] = blocksOf(model);
-  const one = first.kind === "conv" ? "kernel" : isLast ? "digit" : "unit";
-  const pictures = Array.from({ length: shown }, (_, i) => pictured(`Weights of ${one} ${i}`));
+  const one = first.kind === "conv" ? "kernel" : isLast ? data.one : "unit";
+  const nameOf = (i) => (one === data.one ? labels[i] : i);
+  const pictures = Array.from({ length: shown }, (_, i) => pictured(`Weights of ${one} ${nameOf(i)}`));
   watchTiles = makeTiles($("watch-tiles"), pictures);
   watchTiles.forEach(({ lines }, i) => {
-    lines[1].textContent = i;
+    lines[1].textContent = nameOf(i);
   });
   const some = shown < units ? `, the first ${shown} of ${units}` : "";
   $("watch-shown").replaceChildren(

@@ -25,7 +25,7 @@ const NAMES = {
   units: "Units",
   channels: "Channels",
   p: "Dropout",
-  train: "Training digits",
+  train: `Training ${IMAGE}s`,
 };
 const ADVICE = "lower the learning_rate, momentum or weight_decay";
 const DEFAULTS = { momentum: "0.9" }; // of what the pipeline's own optimizer lacks
@@ -317,7 +317,7 @@ function begin() {
   run.tile = { height: kernel, width: first.kernel ?? width };
   run.units = first.weight.length / run.tile.height / run.tile.width;
   run.numWeights = model.parameters.reduce((sum, parameter) => sum + parameter.length, 0);
-  run.one = first.kernel ? "kernel" : model.first === model.layers.length - 1 ? "digit" : "unit";
+  run.one = first.kernel ? "kernel" : model.first === model.layers.length - 1 ? data.one : "unit";
   run.layer = settings.layers[model.first].name;
   worker.postMessage({
     settings,
@@ -328,12 +328,13 @@ function begin() {
     shown: Math.min(run.units, MOST) * run.tile.height * run.tile.width,
     isRunning: true,
   });
+  const nameOf = (i) => (run.one === data.one ? data.labels[i] : i);
   const pictures = Array.from({ length: Math.min(run.units, MOST) }, (_, i) =>
-    pictured(`Weights of ${run.one} ${i}`),
+    pictured(`Weights of ${run.one} ${nameOf(i)}`),
   );
   run.tiles = makeTiles($("training-tiles"), pictures);
   run.tiles.forEach(({ lines }, i) => {
-    lines[1].textContent = i;
+    lines[1].textContent = nameOf(i);
   });
   $("outcome").textContent = "Training …";
   return showRun();
@@ -393,7 +394,7 @@ function verdict() {
   if (run.count === train && train !== all.train) {
     return (
       `Not the pipeline’s model: this page has room for only ${grouped(train)} of its ` +
-      `${grouped(all.train)} training digits. The line below trains the same model there.`
+      `${grouped(all.train)} training ${IMAGE}s. The line below trains the same model there.`
     );
   }
   return "Not the pipeline’s model, since you changed its numbers. The line below trains the same model there, byte for byte.";
@@ -454,7 +455,7 @@ function showCharts() {
     ],
     right,
     1,
-    "share of the digits recognised",
+    "share of the images recognised",
   );
   $("beyond").hidden = largest(losses) <= top;
 }
@@ -484,8 +485,8 @@ function showProgress() {
   $("pause").textContent = state === "stopped" ? "Go on" : "Stop";
   const measured = run?.points.at(-1);
   const accuracies = measured
-    ? ` ${percent(measured.train)} of the training digits and ${percent(measured.val)} of the ` +
-      `validation digits recognised at iteration ${measured.iteration}.`
+    ? ` ${percent(measured.train)} of the training ${IMAGE}s and ${percent(measured.val)} of the ` +
+      `validation ${IMAGE}s recognised at iteration ${measured.iteration}.`
     : "";
   $("training-now").textContent = iteration
     ? `Iteration ${iteration} of ${last}: loss ${rounded(run.losses.at(-1)[1], 3)}.${accuracies}`
