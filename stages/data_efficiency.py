@@ -11,9 +11,10 @@ from pydantic import Field
 
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_folder, write_csv
+from stages.core.base.labels import read_labels
 from stages.core.base.params import PARAMS, Count, Params, read_params
 from stages.core.base.progress import progress
-from stages.core.data.digits import Split, read_labels, read_splits
+from stages.core.data.digits import Split, read_splits
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.lines import Line, label_points, plot_lines
 from stages.core.exact.answers import Answers

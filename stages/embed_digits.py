@@ -13,10 +13,11 @@ from torchvision.models import AlexNet
 
 from stages.core.alexnet.network import SMALLEST, alexnet, features
 from stages.core.base.errors import InputError
+from stages.core.base.labels import in_metadata, read_labels
 from stages.core.base.params import PARAMS, Params, read_params
 from stages.core.base.progress import progress
 from stages.core.base.tensors import new_tensors, open_tensors
-from stages.core.data.digits import IMAGES, SPLITS, in_metadata, read_labels
+from stages.core.data.digits import IMAGES, SPLITS
 from stages.core.exact.images import enlarged
 from stages.core.parallel.threads import in_threads
 

@@ -9,11 +9,10 @@ from stages.core.base.command import run
 import numpy as np
 from matplotlib.figure import Figure
 
-from stages.core.base.labels import one_of
+from stages.core.base.labels import one_of, read_labels
 from stages.core.base.params import read_params
 from stages.core.base.tensors import open_tensors
 from stages.core.base.values import percent
-from stages.core.data.digits import read_labels
 from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.figure import DPI, names_in_font, save_figure, shortened
 from stages.core.drawing.grids import SMALL, Grid, draw_grids

@@ -16,11 +16,10 @@ from PIL import Image
 
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_file, write_csv
-from stages.core.base.labels import one_of
+from stages.core.base.labels import one_of, read_labels
 from stages.core.base.params import PARAMS, Name, read_params
 from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
-from stages.core.data.digits import read_labels
 from stages.core.drawing.shades import STEPS, shades
 from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.predictions import confusion_matrix, read_predictions

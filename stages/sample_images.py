@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.files import new_folder
+from stages.core.base.labels import LabelNames
 from stages.core.base.params import PARAMS, read_params
-from stages.core.data.digits import LabelNames
 from stages.core.data.idx import read_dataset
 
 COUNT = 40  # images of each label

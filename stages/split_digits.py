@@ -5,9 +5,9 @@ from pathlib import Path
 from stages.core.base.command import run
 
 from stages.core.base.errors import InputError
+from stages.core.base.labels import LabelNames, in_metadata
 from stages.core.base.params import PARAMS, Count, Params, read_params
 from stages.core.base.tensors import save_tensors
-from stages.core.data.digits import LabelNames, in_metadata
 from stages.core.data.idx import read_dataset
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from pydantic import Field
 
 from stages.core.base.files import new_file, write_csv
+from stages.core.base.labels import read_labels
 from stages.core.base.params import PARAMS, Count, Name, Params, read_params
 from stages.core.base.progress import progress
 from stages.core.base.tensors import save_tensors
-from stages.core.data.digits import read_labels, read_splits
+from stages.core.data.digits import read_splits
 from stages.core.exact.functions import cross_entropy
 from stages.core.learning.curves import CurvePoint
 from stages.core.learning.layers import Layers, check_logits

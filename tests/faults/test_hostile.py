@@ -19,9 +19,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from stages.core.base.errors import InputError
-from stages.core.base.labels import DIGITS
+from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import load_tensors, save_tensors
-from stages.core.data.digits import in_metadata
 from stages.core.data.idx import read_idx
 from stages.core.fetch.archives import read_gzip, read_tar, read_zip
 from stages.core.fetch.download import SourceError

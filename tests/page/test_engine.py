@@ -397,7 +397,7 @@ def test_training(engine, optimizer, batch_size, seed):
     arrays = map(sent, itertools.chain(*digits.values()))
     found, digest = engine.evaluate(TRAINING, [settings, (1, 12, 12), *arrays])
     assert found == expected
-    assert digest == TrainedModel((1, 12, 12), layers, weights(model)).digest
+    assert digest == TrainedModel((1, 12, 12), layers, weights(model), []).digest
 
 
 def test_sha256(engine):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from stages.core.base import values
+from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.learning.predictions import Prediction
 from stages.core.learning.trained import LAYERS, TrainedModel, load_model
@@ -305,7 +306,7 @@ def test_models_answer_as_far_as_there_is_room():
 
     def model(size, shape=(1, 28, 28)):
         layers = LAYERS.validate_python({"last": {"kind": "linear", "units": 10}}, strict=True)
-        return TrainedModel(shape, layers, {"last.weight": np.empty(size, np.uint8)})
+        return TrainedModel(shape, layers, {"last.weight": np.empty(size, np.uint8)}, [])
 
     assert answering({}) == []
     assert answering({"all": model(WEIGHT_BYTES), "more": model(1)}) == ["all"]
@@ -378,6 +379,7 @@ def test_few_digits_and_one_convolution_make_a_page_too(inputs):
     save_tensors(
         {name: tensor[: parts[name.split("_")[0]]] for name, tensor in digits.items()},
         paths.DIGITS,
+        in_metadata(DIGITS),
     )
     for model in TITLES:
         answers = f"{','.join(Prediction._fields)}\n" + 5 * "1,1,0.5\n"

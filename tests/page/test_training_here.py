@@ -226,7 +226,7 @@ def trained_in_python(pipeline, folder, params, model):
         made, about, split, split, num_iterations=last, eval_every=last, where=f"models.{model}"
     ):
         pass
-    return TrainedModel((1, 28, 28), about.layers, weights(made)).digest
+    return TrainedModel((1, 28, 28), about.layers, weights(made), []).digest
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from stages.core.base.labels import DIGITS
+from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import new_tensors, save_tensors
-from stages.core.data.digits import in_metadata
 from stages.core.data.idx import read_idx
 
 from common import parameters, paths

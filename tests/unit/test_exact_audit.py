@@ -16,9 +16,9 @@ from stages import alexnet_maps, convolve, data_efficiency, embed_digits, train
 from stages.core.alexnet import embedding, network
 from stages.core.alexnet.embedding import embed_images
 from stages.core.alexnet.network import alexnet
-from stages.core.base.labels import DIGITS
+from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import save_tensors
-from stages.core.data.digits import SPLITS, Split, in_metadata
+from stages.core.data.digits import SPLITS, Split
 from stages.core.exact import frozen, layers
 from stages.core.learning import models, training
 from stages.core.learning.settings import TrainParams

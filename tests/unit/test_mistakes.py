@@ -7,10 +7,9 @@ from matplotlib.colors import to_hex
 from stages import mistakes
 from stages.core.base.errors import InputError
 from stages.core.base.files import write_csv
-from stages.core.base.labels import DIGITS
+from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import save_tensors
 from stages.core.base.values import percent
-from stages.core.data.digits import in_metadata
 from stages.core.drawing.confusion import SHADES, draw_confusion
 from stages.core.drawing.shades import shades
 from stages.core.learning.predictions import (

@@ -10,8 +10,9 @@ from PIL import Image
 
 from stages import sample_images
 from stages.core.base.errors import InputError
+from stages.core.base.labels import read_labels
 from stages.core.base.tensors import load_tensors, save_tensors
-from stages.core.data.digits import read_labels, read_splits
+from stages.core.data.digits import read_splits
 from stages.core.data.idx import read_idx
 
 from common import paths

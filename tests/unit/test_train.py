@@ -9,9 +9,9 @@ from torch import nn
 
 from stages import train
 from stages.core.base.errors import InputError
-from stages.core.base.labels import DIGITS
+from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import load_tensors, save_tensors
-from stages.core.data.digits import Split, in_metadata, read_splits
+from stages.core.data.digits import Split, read_splits
 from stages.core.exact.answers import Answers
 from stages.core.exact.layers import Linear, initialize
 from stages.core.exact.random import Purpose, Words

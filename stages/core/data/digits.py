@@ -1,16 +1,14 @@
 """Files of digits, or of other images like them: three splits, each with images or their features,
 and labels; the names of the labels are in the metadata."""
 
-import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import AfterValidator, TypeAdapter
 
 from stages.core.base.errors import InputError
+from stages.core.base.labels import read_labels
 from stages.core.base.tensors import load_tensors, open_tensors
 
 FEATURE_MAPS = 256  # of AlexNet's last convolution
@@ -19,41 +17,6 @@ SPLITS = ("test", "train", "val")  # sorted, as in the file
 LABELS = {f"{split}_labels": ("int64", (split,)) for split in SPLITS}
 IMAGES = LABELS | {f"{split}_images": ("uint8", (split, "side", "side")) for split in SPLITS}
 FEATURES = LABELS | {f"{split}_features": ("float32", (split, "features")) for split in SPLITS}
-
-
-def _label_name(name: str) -> str:
-    if not name.isprintable() or not 0 < len(name) <= 30 or name.strip(" .") != name or "/" in name:
-        raise ValueError("it should be 1 to 30 letters that can be the name of a folder")
-    return name
-
-
-def _different(names: list[str]) -> list[str]:
-    if len({name.casefold() for name in names}) < len(names):  # or two folders may be the same
-        raise ValueError("no two names should be the same")
-    return names
-
-
-LabelNames = Annotated[
-    list[Annotated[str, AfterValidator(_label_name)]], AfterValidator(_different)
-]
-NAMES = TypeAdapter(LabelNames)
-
-
-def in_metadata(labels: Sequence[str]) -> dict[str, str]:
-    """The names of the labels, for a file's metadata."""
-    return {"labels": json.dumps([*labels], ensure_ascii=False)}
-
-
-def read_labels(path: Path) -> list[str]:
-    """The names of the labels. Raises InputError if the file has none."""
-    with open_tensors(path) as file:
-        metadata = file.metadata() or {}
-    try:
-        return NAMES.validate_json(metadata["labels"], strict=True)
-    except (KeyError, ValueError):
-        raise InputError(
-            f"{path} has no labels in its metadata; `dvc repro split_digits` writes them"
-        ) from None
 
 
 class Split(NamedTuple):

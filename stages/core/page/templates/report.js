@@ -97,6 +97,7 @@ function showAnswer(model, logits) {
   const found = logits ? best(logits) : null;
   const odds = logits && element("small", { textContent: ` ${percent(probabilities[found])}` });
   answer.replaceChildren(...(logits ? [labels[found], odds] : ["–"]));
+  answer.classList.toggle("long", logits !== null && labels[found].length > 2);
   bars.forEach(({ bar, share, item }, i) => {
     bar.style.width = `${probabilities[i] * 100}%`;
     share.textContent = logits ? percent(probabilities[i]) : "";
