@@ -52,8 +52,12 @@ def batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def load_with_network(model_file: Path, alexnet: Path) -> tuple[Classifier, About]:
-    """Read a classifier. Raises InputError if the file is none, or if AlexNet's file is not the one
-    on whose features it was trained."""
+    """Read a classifier. Raises InputError if there is none, or if AlexNet's file is not the one on
+    whose features it was trained."""
+    if not model_file.exists():  # DVC removes it before the stage runs, which may have failed
+        raise InputError(
+            f"there is no {model_file}; `dvc repro classify_images` writes a classifier"
+        )
     model, about = load_classifier(model_file)
     if not alexnet.exists():
         raise InputError(f"there is no {alexnet}; `dvc repro download_alexnet` fetches it")

@@ -135,7 +135,7 @@ def test_what_is_wrong_is_one_line_and_the_old_file_stays(run, tmp_path):
     out.write_bytes(b"old")
     for arguments, problem in (
         ((MODEL,), "the following arguments are required: out"),
-        (("nowhere", out), "nowhere: No such file or directory"),
+        (("nowhere", out), "there is no nowhere; `dvc repro classify_images` writes"),
         (("params.yaml", out), "params.yaml is not a valid safetensors file: "),
         ((paths.ALEXNET, out), f"{paths.ALEXNET} is no classifier: it has no labels"),
         ((MODEL, out, "--alexnet", MODEL), f"{MODEL} was trained on the features of another"),
