@@ -54,7 +54,7 @@ processors: .venv/installed-test
 
 bench: .venv/installed-test
 	dvc repro --quiet
-	for name in training growth pipeline processes features; do \
+	for name in training growth pipeline processes features classifier; do \
 		$(COMMAND) benchmarks.$$name || exit; done
 
 compare: .venv/installed

@@ -25,7 +25,7 @@ from stages.core.alexnet.embedding import (
     without_clutter,
 )
 from stages.core.base.errors import InputError, explained
-from stages.core.classifier.model import answers, file_digest, load_classifier
+from stages.core.classifier.model import About, Classifier, answers, file_digest, load_classifier
 from stages.core.parallel.threads import in_threads
 
 ALEXNET = Path("data/alexnet/features.safetensors")
@@ -51,9 +51,13 @@ def batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:
         yield paths[start : start + BATCH]
 
 
-def predict(model_file: Path, alexnet: Path, given: Sequence[Path]) -> None:
-    """Print a row for each image, and a line on standard error for each that cannot be read; raises
-    InputError at the end if there is one, or if there is no image."""
+def load_with_network(model_file: Path, alexnet: Path) -> tuple[Classifier, About]:
+    """Read a classifier. Raises InputError if there is none, or if AlexNet's file is not the one on
+    whose features it was trained."""
+    if not model_file.exists():  # DVC removes it before the stage runs, which may have failed
+        raise InputError(
+            f"there is no {model_file}; `dvc repro classify_images` writes a classifier"
+        )
     model, about = load_classifier(model_file)
     if not alexnet.exists():
         raise InputError(f"there is no {alexnet}; `dvc repro download_alexnet` fetches it")
@@ -61,6 +65,13 @@ def predict(model_file: Path, alexnet: Path, given: Sequence[Path]) -> None:
         raise InputError(
             f"{model_file} was trained on the features of another network than {alexnet}"
         )
+    return model, about
+
+
+def predict(model_file: Path, alexnet: Path, given: Sequence[Path]) -> None:
+    """Print a row for each image, and a line on standard error for each that cannot be read; raises
+    InputError at the end if there is one, or if there is no image."""
+    model, about = load_with_network(model_file, alexnet)
     named = {str(path) for path in given}
     paths = [found for path in given for found in images_in(path)]
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -90,13 +101,18 @@ def predict(model_file: Path, alexnet: Path, given: Sequence[Path]) -> None:
         raise InputError(f"{', '.join(map(printable, map(str, given)))}: there is no image in it")
 
 
-def main() -> None:
-    parser = Parser("stages.tools.predict", __doc__)
+def add_files(parser: Parser) -> None:
+    """Arguments for the files of a classifier and of AlexNet."""
     parser.add_argument("model", type=Path, help="the classifier's file")
-    parser.add_argument("images", type=Path, nargs="+", help="images, or folders with images")
     parser.add_argument(
         "--alexnet", type=Path, default=ALEXNET, help=f"the network's file (default: {ALEXNET})"
     )
+
+
+def main() -> None:
+    parser = Parser("stages.tools.predict", __doc__)
+    add_files(parser)
+    parser.add_argument("images", type=Path, nargs="+", help="images, or folders with images")
     arguments = parser.parse_args()
     with explained():
         predict(arguments.model, arguments.alexnet, arguments.images)

@@ -20,6 +20,7 @@ from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.neighbours import SIDE, Mistake, Picture, draw_mistakes
 from stages.core.exact.functions import cross_entropy
 
+from benchmarks import classifier
 from common import parameters, paths
 from common.artifacts import drawn, rows_of
 from common.audit import audited
@@ -269,6 +270,18 @@ def test_parameters_out_of_range_are_refused(folder, failure, change, message):
     parameters.change(Path(), "classify_images", **change)
     said = failure("classify_images")
     assert said.startswith("params.yaml: classify_images") and message in said
+
+
+@pytest.mark.slow
+def test_it_recognises_as_many_digits_as_scikit_learn(downloads, tmp_path, monkeypatch):
+    """In its 95 % interval, with its own penalty of the weights and with that of the stage."""
+    monkeypatch.chdir(tmp_path)
+    classifier.prepare(downloads)
+    ours, *theirs = classifier.results().values()
+    assert ours.total > 9_000 and len(theirs) == 2
+    for result in theirs:
+        low, high = result.interval
+        assert low <= ours.right / ours.total <= high
 
 
 @pytest.mark.slow

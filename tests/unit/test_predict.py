@@ -102,6 +102,7 @@ def test_what_is_wrong_is_one_line_and_the_other_images_are_answered(run, tmp_pa
     for arguments, problem in (
         ((MODEL, "nowhere"), "nowhere: No such file or directory"),
         ((MODEL, "data/image_groups.csv"), "not every image can be read: data/image_groups.csv is"),
+        (("x", "own"), "there is no x; `dvc repro classify_images` writes a classifier"),
         (("params.yaml", "own"), "params.yaml is not a valid safetensors file: "),
         ((paths.ALEXNET, "own"), f"{paths.ALEXNET} is no classifier: it has no labels"),
         ((MODEL, "own", "--alexnet", MODEL), f"{MODEL} was trained on the features of another"),
