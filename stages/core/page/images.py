@@ -8,7 +8,7 @@ processor gives what its C code gives, and the Huffman tables are the standard's
 import base64
 import io
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ QUALITY = 70  # of JPEG
 PICTURES = 500  # at most: each is an image to open
 SUSPECTS = 12  # that are shown for each reason, at most
 REASONS = 6  # that are shown, at most
-LONGEST_PATH, LONGEST_LABEL = 80, 40  # letters that are shown
+LONGEST_NAME, LONGEST_LABEL = 80, 40  # letters that are shown of a file's and a label's
 
 
 class Answer(NamedTuple):
@@ -48,12 +48,11 @@ class Answer(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What `classify_images` wrote: the labels, in order; how many images each split has; the
-    answers to the test images; the training images nearest to the worst mistakes, by their paths;
-    the suspects; the test accuracy by the number of training images; metrics.json."""
+    """What `classify_images` wrote: the labels, in order; the answers to the test images; the
+    training images nearest to the worst mistakes, by their paths; the suspects; the test accuracy
+    by the number of training images; metrics.json."""
 
     labels: list[str]
-    splits: Counter[str]
     answers: list[Answer]
     neighbours: dict[str, list[str]]
     suspects: list[Suspect]
@@ -83,15 +82,13 @@ def read_results(*paths: Path) -> Results:
         ),
     )
     answers = [answer for split, answer in rows if split == "test"]
-    for answer in answers:
-        if unknown := {answer.label, answer.predicted} - {*labels}:
-            raise InputError(f"{of_answers}: {of_labels} has no label {min(unknown)}")
+    if unknown := {label for answer in answers for label in answer[1:3]} - {*labels}:
+        raise InputError(f"{of_answers}: {of_labels} has no label {min(unknown)}")
     neighbours = defaultdict(list)
     for path, neighbour in read_table(of_neighbours, lambda row: (row["path"], row["neighbour"])):
         neighbours[path].append(neighbour)
     return Results(
         labels,
-        Counter(split for split, _ in rows),
         answers,
         dict(neighbours),
         read_table(of_suspects, suspect_of),
@@ -204,6 +201,10 @@ def first_pictures(pictures: Mapping[str, str], room: int) -> dict[str, str]:
     return kept
 
 
+def short_label(label: str) -> str:
+    return shortened(label, LONGEST_LABEL)
+
+
 def shortened(text: str, longest: int) -> str:
     """Text without its middle if it is too long."""
     half = longest // 2
@@ -219,13 +220,17 @@ def for_script(results: Results, what: Shown, pictures: Mapping[str, str]) -> di
     return {
         "head": f"data:image/jpeg;base64,{head}",
         "pictures": [picture[length:] for picture in pictures.values()],
-        "labels": [results.labels[label] for label in what.labels],
+        "labels": [short_label(results.labels[label]) for label in what.labels],
         "cells": [
             {
                 "place": place,
                 "count": len(answers),
                 "images": [
-                    (name_of(answer), answer.probability, number[answer.path])
+                    (
+                        shortened(answer.path.partition("/")[2], LONGEST_NAME),
+                        answer.probability,
+                        number[answer.path],
+                    )
                     for answer in answers
                     if answer.path in number
                 ],
@@ -235,26 +240,25 @@ def for_script(results: Results, what: Shown, pictures: Mapping[str, str]) -> di
     }
 
 
-def name_of(answer: Answer) -> str:
-    """Its path within the folder of its label."""
-    return shortened(answer.path.partition("/")[2], LONGEST_PATH)
-
-
 def for_template(results: Results, what: Shown, pictures: Mapping[str, str]) -> dict[str, Any]:
     """The numbers and words of the section; pictures by their numbers, None without one."""
     number = {path: index for index, path in enumerate(pictures)}
 
     def image(path: str) -> dict[str, Any]:
-        return {"path": shortened(path, LONGEST_PATH), "picture": number.get(path)}
+        label, inside, rest = path.partition("/")
+        return {
+            "label": short_label(label) if inside else "",
+            "name": shortened(rest if inside else path, LONGEST_NAME),
+            "picture": number.get(path),
+        }
 
     counts = what.counts[np.ix_(what.labels, what.labels)]
     shaded = shades(what.counts)[np.ix_(what.labels, what.labels)]
     right = int(what.counts.trace())
     return {
         "num_labels": len(results.labels),
-        "labels": [shortened(results.labels[label], LONGEST_LABEL) for label in what.labels],
+        "labels": [short_label(results.labels[label]) for label in what.labels],
         "rows": list(zip(counts.tolist(), shaded.tolist(), strict=True)),
-        "splits": results.splits,
         "metrics": results.metrics,
         "right": right,
         "wrong": len(results.answers) - right,
@@ -265,9 +269,12 @@ def for_template(results: Results, what: Shown, pictures: Mapping[str, str]) -> 
             answer.path in number for answers in what.cells.values() for answer in answers
         ),
         "mistakes": [
-            answer._asdict()
-            | image(answer.path)
-            | {"neighbours": [image(path) for path in results.neighbours[answer.path]]}
+            {
+                "image": image(answer.path),
+                "predicted": short_label(answer.predicted),
+                "probability": answer.probability,
+                "neighbours": [image(path) for path in results.neighbours[answer.path]],
+            }
             for answer in what.mistakes
         ],
         "suspects": [
@@ -275,15 +282,19 @@ def for_template(results: Results, what: Shown, pictures: Mapping[str, str]) -> 
                 "reason": reason,
                 "count": len(suspects),
                 "images": [
-                    suspect._asdict()
-                    | image(suspect.path)
-                    | {"twin": image(suspect.same_as) if suspect.same_as else None}
+                    {
+                        "image": image(suspect.path),
+                        "suggestion": short_label(suspect.suggestion),
+                        "probability": suspect.probability,
+                        "copy_of": image(suspect.same_as) if suspect.same_as else None,
+                    }
                     for suspect in suspects[:SUSPECTS]
                 ],
             }
             for reason, suspects in what.suspects.items()
         ],
-        "num_suspects": len(results.suspects),
+        "any_suggested": any(suspect.suggestion for suspect in results.suspects),
+        "any_copies": any(suspect.same_as for suspect in results.suspects),
     }
 
 

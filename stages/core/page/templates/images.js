@@ -22,22 +22,23 @@
     opened = null;
   }
 
-  /** "7 test images: cat taken for dog". */
+  /** "7 test images of cat are taken for dog". */
   function words({ place: [row, column], count }) {
-    const images = `${count.toLocaleString("en")} test image${count === 1 ? "" : "s"}`;
-    if (row === column) return `${images}: ${labels[row]}, recognised`;
-    return `${images}: ${labels[row]} taken for ${labels[column]}`;
+    const [label, answer] = [row, column].map((each) => `\u2068${labels[each]}\u2069`); // isolated
+    const images = `${count.toLocaleString("en")} test image${count === 1 ? "" : "s"} of ${label}`;
+    const verb = count === 1 ? "is" : "are";
+    return `${images} ${verb} ${row === column ? "recognised" : `taken for ${answer}`}`;
   }
 
   function open(cell, button) {
     const tiles = cell.images.map(([name, share, index]) => {
       const picture = fill(element("img", { width: 64, height: 64, alt: "" }), index);
-      return element("li", {}, picture, element("bdi", { textContent: name }), ` ${percent(share)}`);
+      return element("li", {}, picture, element("bdi", { textContent: name, title: name }), ` ${percent(share)}`);
     });
     const left = cell.count - tiles.length;
     const inside = element(
       "div", { id: "opened", className: "opened" },
-      element("p", { className: "ui", textContent: `${words(cell)}; the probability of the answer` }),
+      element("p", { className: "ui", textContent: `${words(cell)}; below each, how probable that answer was` }),
       element("ul", { className: "tiles" }, ...tiles),
     );
     if (left) {
@@ -74,8 +75,8 @@
     button.tabIndex = 0;
     button.focus();
   }
-  buttons.flat()[0].tabIndex = 0;
-  $("cells-hint").hidden = false;
+  for (const first of buttons.flat().slice(0, 1)) first.tabIndex = 0;
+  $("cells-hint").hidden = cells.length === 0;
 
   const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
   $("cells").addEventListener("keydown", (event) => {
