@@ -10,12 +10,9 @@ from typing import Annotated
 
 from stages.core.base.command import run
 
-import numpy as np
 import torch
-from PIL import Image
 from pydantic import Field
 
-from stages.core.alexnet.embedding import read_image
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_file, write_csv
 from stages.core.base.params import PARAMS, Params, Seed, read_params
@@ -30,17 +27,19 @@ from stages.core.classifier.model import (
     fit,
     save_classifier,
 )
+from stages.core.classifier.pictures import thumbnail
 from stages.core.classifier.statistics import (
+    MOST_LABELS,
     Point,
     balanced_accuracy,
     baseline_accuracy,
     confusion_matrix,
     label_scores,
+    most_confused,
     wilson,
 )
 from stages.core.classifier.suspects import FOLDS, Suspect, cross_validated, find_suspects
 from stages.core.classifier.table import read_groups, read_table
-from stages.core.data.images import UnreadableImage
 from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.figure import in_font, names_in_font, save_figure
 from stages.core.drawing.intervals import draw_accuracy
@@ -50,7 +49,6 @@ from stages.core.exact.functions import cross_entropy
 KEY = f"{PARAMS}: classify_images"
 COUNTS = [step * 10**power for power in range(7) for step in (1, 2, 5)]  # images of each label
 SHOWN, NEIGHBOURS = 12, 3  # mistakes in the figure, at most, and training images beside each
-ROWS = 30  # labels in the figure of the confusion matrix, at most
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -75,41 +73,35 @@ def measured(model: Classifier, data: Data, count: int) -> Point:
     return Point(count, right / len(labels), *wilson(right, len(labels)))
 
 
-def thumbnail(folder: Path, path: str, size: int) -> np.ndarray:
-    """What the network sees of an image, SIDE × SIDE × 3 (uint8)."""
-    try:
-        _, square = read_image(folder, path, size)
-    except UnreadableImage as error:
-        raise InputError(f"{folder / path} {error}; `dvc repro` embeds the images anew") from None
-    image = Image.fromarray(square).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+def neighbours(model: Classifier, data: Data, rows: Sequence[int]) -> list[list[int]]:
+    """For each of some images, by their rows: the training images that are nearest to it."""
+    train = data.rows("train")
+    known = model.standardised(data.table.features[torch.from_numpy(train)])
+    images = [model.standardised(data.table.features[row]) for row in rows]
+    return [train[model.nearest(known, image)[:NEIGHBOURS]].tolist() for image in images]
 
 
 def mistakes_beside_neighbours(
-    model: Classifier,
     data: Data,
     wrong: Sequence[int],
+    beside: Sequence[Sequence[int]],
     answered: Sequence[tuple[str, float]],
     folder: Path,
     size: int,
 ) -> list[Mistake]:
-    """Images with a wrong answer, by their rows, and the training images nearest to each."""
+    """Images with a wrong answer, by their rows, and the training images beside each."""
     shown = dict(zip(data.names, names_in_font(data.names), strict=True))
 
     def picture(row: int) -> Picture:
         path, label = data.table.paths[row], data.table.labels[row]
         file = in_font(path.rpartition("/")[2], f"row {row + 2} of predictions.csv")
-        return Picture(thumbnail(folder, path, size), [shown[label or ""], file])
+        return Picture(thumbnail(folder, path, size, SIDE), [shown[label or ""], file])
 
-    train = data.rows("train")
-    known = model.standardised(data.table.features[torch.from_numpy(train)])
     found = []
-    for row in wrong:
+    for row, nearest in zip(wrong, beside, strict=True):
         answer, probability = answered[row]
-        image = model.standardised(data.table.features[row])
-        beside = train[model.nearest(known, image)[:NEIGHBOURS]]
         heading = f"{shown[data.table.labels[row] or '']} → {shown[answer]}, {percent(probability)}"
-        found.append(Mistake(heading, picture(row), [picture(other) for other in beside.tolist()]))
+        found.append(Mistake(heading, picture(row), list(map(picture, nearest))))
     return found
 
 
@@ -200,8 +192,7 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
     write_csv(out / "accuracy.csv", Point._fields, points)
 
     names = names_in_font(data.names)
-    confused = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
-    shown = sorted(np.argsort(-confused, kind="stable")[:ROWS].tolist())
+    shown = most_confused(matrix, MOST_LABELS)
     title = "Logistic regression on AlexNet's features"
     if len(shown) < num_labels:
         title += f"\n(the {len(shown)} of {num_labels:,} labels with the most mistakes)"
@@ -210,7 +201,18 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
         draw_accuracy(points, results["baseline_accuracy"], len(test)), out / "accuracy.png"
     )
     wrong = sorted(test[actual != predicted].tolist(), key=lambda row: -answered[row][1])
-    mistakes = mistakes_beside_neighbours(model, data, wrong[:SHOWN], answered, folder, size)
+    worst = wrong[:SHOWN]
+    beside = neighbours(model, data, worst)
+    write_csv(
+        out / "neighbours.csv",
+        ("path", "rank", "neighbour"),
+        (
+            (table.paths[row], rank, table.paths[other])
+            for row, nearest in zip(worst, beside, strict=True)
+            for rank, other in enumerate(nearest, start=1)
+        ),
+    )
+    mistakes = mistakes_beside_neighbours(data, worst, beside, answered, folder, size)
     save_figure(draw_mistakes(mistakes, len(wrong), len(test)), out / "mistakes.png")
     print(
         f"{percent(points[-1].accuracy)} of {len(test):,} test images recognised (95 % interval: "

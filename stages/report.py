@@ -1,8 +1,6 @@
 """Make the lesson as one page to look at and to try out, from what the other stages made; and one
 table of all learning curves, which `dvc plots` draws."""
 
-import csv
-import hashlib
 import json
 import math
 import sys
@@ -20,10 +18,12 @@ from stages.core.base.labels import one_of, read_labels
 from stages.core.base.params import PARAMS, Name, read_params
 from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
+from stages.core.classifier.model import file_digest
 from stages.core.drawing.shades import STEPS, shades
 from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.predictions import confusion_matrix, read_predictions
 from stages.core.learning.trained import load_model
+from stages.core.page import images
 from stages.core.page.learning import (
     SHARE,
     chart_of_models,
@@ -54,10 +54,12 @@ from stages.core.page.pictures import (
     to_slide,
 )
 from stages.core.page.questions import questions_of
+from stages.core.page.tables import read_table
 from stages.core.page.training import training
 
 TEST_DIGITS = 300  # that the reader can pick
-LEAST_SNAPSHOT_BYTES = 550_000  # that digits to train with leave to them
+LEAST_SNAPSHOT_BYTES = 550_000  # that what comes before them leaves to them
+IMAGE_BYTES = 700_000  # of pictures of images; where there are more, the first of them
 DIGIT_BYTES = 1_300_000  # of digits to train with; where there are more, the first of them
 SNAPSHOT_BYTES = 1_500_000  # of all snapshots; where units are many, the first are shown
 PAGE_BYTES = 5_900_000  # the page leaves out figures that would make it larger, and names them
@@ -73,17 +75,11 @@ CHOICES = (  # what the page's numbers depend on
     "convolve",
     "alexnet_maps",
     "data_efficiency",
+    "images.path",
+    "images.size",
+    "images.groups",
+    "classify_images",
 )
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(
@@ -99,6 +95,7 @@ def main(
     convolution: Path,
     alexnet: Path,
     data_efficiency: Path,
+    image_classifier: Path,
     page: Path,
     table_of_curves: Path,
 ) -> None:
@@ -128,12 +125,12 @@ def main(
     matrices = {
         name: confusion_matrix(found, len(labels)) for name, found in predictions_of.items()
     }
-    convolutions = read_table(convolution / "shapes.csv")
+    convolutions = read_table(convolution / "shapes.csv", dict)
     features = load_tensors(alexnet / "features.safetensors")["features"]
-    efficiency = [
-        {name: float(value) for name, value in row.items()}
-        for row in read_table(data_efficiency / "accuracy.csv")
-    ]
+    efficiency = read_table(
+        data_efficiency / "accuracy.csv",
+        lambda row: {name: float(value) for name, value in row.items()},
+    )
     questions = questions_of(trained, about, live, matrices, labels, choices, efficiency)
     guesses: dict[str, dict[str, Any]] = {
         name: {"right": question.right, "why": question.why} for name, question in questions.items()
@@ -150,6 +147,11 @@ def main(
         path = convolution / f"{row['convolution']}.png"
         if path.exists():
             drawn[f"convolution {row['convolution']}"] = path
+    image_files = [image_classifier / name for name in images.FILES]
+    results = images.read_results(*image_files)
+    own = images.shown(results)
+    folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
+    jpegs = images.jpegs(images.wanted(results, own), folder, size)
     read = (
         *(digits, photo, alexnet_weights),
         *(models / f"{name}.safetensors" for name in trained),
@@ -159,6 +161,7 @@ def main(
         *(snapshots / f"{name}.safetensors" for name in live),
         *(convolution / "shapes.csv", data_efficiency / "accuracy.csv"),
         *(alexnet / name for name in ("architecture.txt", "shapes.csv", "features.safetensors")),
+        *image_files,
         *drawn.values(),
     )
 
@@ -221,19 +224,21 @@ def main(
         "channels": channels,
         "convolutions": convolutions,
         "architecture": (alexnet / "architecture.txt").read_text(encoding="utf-8"),
-        "alexnet": read_table(alexnet / "shapes.csv"),
+        "alexnet": read_table(alexnet / "shapes.csv", dict),
         "features": feature_maps(features),
         "features_shape": features.shape,
         "efficiency": efficiency,
+        "images_path": folder.as_posix(),
         "questions": questions,
         "choices": sorted(
             choice for name, value in choices.items() for choice in flatten(value, name).items()
         ),
-        "digests": {path: sha256(path) for path in sorted(read)},
+        "digests": {path: file_digest(path) for path in sorted(read)},
         "places": drawn,
     }
 
     def render_page(
+        kept: dict[str, str],
         trains: dict[str, Any] | None,
         snapshots: dict[str, dict[str, Any]],
         pictures: dict[str, Picture | None],
@@ -244,36 +249,42 @@ def main(
         scripts += ["training.js"] if trains else []
         return render(
             "report.html.j2",
-            [*scripts, "kernel.js", "guess.js"],
-            data | {"snapshots": snapshots, "training": trains},
+            [*scripts, "kernel.js", "images.js", "guess.js"],
+            data
+            | {"snapshots": snapshots, "training": trains}
+            | {"images": images.for_script(results, own, kept)},
             engine="engine.js" if of_models else "",
             training=trains,
             watched=[*snapshots],
             figures=pictures,
+            images=images.for_template(results, own, kept),
             **values,
         )
 
     def room(*parts: Any) -> int:
         return max(0, PAGE_BYTES - len(render_page(*parts)))
 
-    # What stands in the page in any case comes first, then digits to train with, then snapshots,
-    # then figures.
+    # What stands in the page in any case comes first, then pictures of images, then digits to train
+    # with, then snapshots, then figures.
     no_figures = dict.fromkeys(drawn)
     no_steps = {
         name: found | {"steps": packed(found["steps"][:, :0])}
         for name, found in snapshots_of.items()
     }
-    trains = None
+    trains = no_digits = None
     if any(sees_pixels(model) for model in trained.values()):
         no_digits = training(trained, about, curve_of, tensors, room=0)
-        left = room(no_digits, no_steps, no_figures) - LEAST_SNAPSHOT_BYTES
+    left = room({}, no_digits, no_steps, no_figures) - LEAST_SNAPSHOT_BYTES
+    kept = images.first_pictures(jpegs, min(IMAGE_BYTES, left))
+    if no_digits:
+        left = room(kept, no_digits, no_steps, no_figures) - LEAST_SNAPSHOT_BYTES
         trains = training(trained, about, curve_of, tensors, min(DIGIT_BYTES, left))
         trains = trains if trains["digits"]["val"] else None
-    left = room(trains, no_steps, no_figures) * 3 // 4  # base64: 4 bytes for 3
+    left = room(kept, trains, no_steps, no_figures) * 3 // 4  # base64: 4 bytes for 3
     shown = first_units(snapshots_of, min(SNAPSHOT_BYTES, left))
-    left = room(trains, shown, no_figures)
+    left = room(kept, trains, shown, no_figures)
     with new_file(page) as file:
-        file.write(render_page(trains, shown, fitting(drawn, left)))
+        file.write(render_page(kept, trains, shown, fitting(drawn, left)))
     write_csv(
         table_of_curves,
         ("model", *CurvePoint._fields),

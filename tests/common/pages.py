@@ -131,6 +131,7 @@ def copy_inputs(pipeline: Path, folder: Path) -> None:
     for name in (paths.DIGITS, paths.PHOTO, paths.ALEXNET):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(pipeline / name)
+    (folder / paths.SAMPLE_IMAGES).symlink_to(pipeline / paths.SAMPLE_IMAGES)
     shutil.copytree(pipeline / "artifacts", folder / "artifacts")
 
 

@@ -36,6 +36,19 @@ def test_a_long_line_is_thinned_and_keeps_its_ends():
     assert places[0] == f"{chart.place(1, 1)[0]},34.0" and places[-1] == "546.0,34.0"
 
 
+def test_places_on_the_x_axis_can_have_names_and_lines_a_band():
+    line = Line("accuracy", [(0, 0.5), (1, 0.75), (2, 1)])
+    band = [(0, 0.25, 0.75), (1, 0.5, 1), (2, 1, 1)]
+    chart = Chart([line], "x", "y", top=1, x_names=("1", "2", "5"), band=band)
+    assert [name for _, name in chart.x_ticks] == ["1", "2", "5"]
+    assert [place for place, _ in chart.x_ticks] == [chart.place(x, 0)[0] for x in range(3)]
+    places = chart.area.removeprefix("M").removesuffix("Z").split("L")
+    around = [(0, 0.25), (1, 0.5), (2, 1), (2, 1), (1, 1), (0, 0.75)]
+    assert places == [",".join(map(str, chart.place(x, y))) for x, y in around]
+    many = chart._replace(x_names=[str(number) for number in range(21)])
+    assert [name for _, name in many.x_ticks] == [str(number) for number in range(0, 21, 3)]
+
+
 def test_lines_have_all_styles_in_turn_and_then_again():
     """And each style has a colour and, but for the first, dashes of its own."""
     style = (TEMPLATES / "page.css").read_text(encoding="utf-8")

@@ -121,6 +121,30 @@ def test_what_it_writes_agrees(folder):
     ]
 
 
+def test_the_neighbours_are_the_nearest_training_images(folder):
+    """Of the twelve mistakes with the highest probability, in that order."""
+    rows = make({"x": 90, "y": 90}, spread=30)
+    run_stage("classify_images")
+    predictions = rows_of(MADE / "predictions.csv")
+    wrong = [
+        (-float(row["probability"]), place)
+        for place, row in enumerate(predictions)
+        if row["split"] == "test" and row["label"] != row["predicted"]
+    ]
+    assert len(wrong) > 12
+    model, _ = load_classifier(MADE / "model.safetensors")
+    features = np.stack([features for _, features in rows]).astype(float)
+    places = (features - model.mean.numpy()) / model.std.numpy()
+    train = [place for place, row in enumerate(predictions) if row["split"] == "train"]
+    expected = []
+    for _, place in sorted(wrong)[:12]:
+        far = np.square(places[train] - places[place]).sum(1)
+        for rank, index in enumerate(np.argsort(far)[:3], start=1):
+            expected.append((rows[place].row.path, str(rank), rows[train[index]].row.path))
+    found = rows_of(MADE / "neighbours.csv")
+    assert [tuple(row.values()) for row in found] == expected
+
+
 def test_it_keeps_the_model_that_is_best_on_the_validation_images(folder):
     """Trained on all training images, and on no other."""
     parameters.change(Path(), "classify_images", weight_decays=[0.001, 0.3, 30.0])

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+MOST_LABELS = 30  # in a table of what is taken for what; more are too many to look at
 Z = 1.959963984540054  # a normal variable is between -Z and Z with a probability of 95 %
 
 
@@ -48,6 +49,13 @@ def confusion_matrix(actual: np.ndarray, predicted: np.ndarray, num_labels: int)
     counts = np.zeros((num_labels, num_labels), np.int64)
     np.add.at(counts, (actual, predicted), 1)
     return counts
+
+
+def most_confused(counts: np.ndarray, number: int) -> list[int]:
+    """Up to so many labels, in their order: those that are taken for others, or others for them,
+    most often."""
+    wrong = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
+    return sorted(np.argsort(-wrong, kind="stable")[:number].tolist())
 
 
 def label_scores(counts: np.ndarray) -> list[LabelScores]:

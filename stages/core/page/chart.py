@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 WIDTH, HEIGHT = 560, 320
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 34, 50  # margins; all in units of the picture
 MOST_POINTS = 500  # of a line; more would lie on one another
-
+MOST_NAMES = 10  # on an axis; of more, every other one, or fewer
 
 Point = TypeVar("Point")
 
@@ -23,12 +23,16 @@ class Line(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Lines over one another, both axes up from zero to the largest value, or to `top`."""
+    """Lines over one another, both axes up from zero to the largest value, or to `top`. `x_names`:
+    what stands at 0, 1, 2 … on the x axis, instead of numbers. `band`: behind the lines, for each
+    x from where to where."""
 
     lines: Sequence[Line]
     x_label: str
     y_label: str
     top: float = 0
+    x_names: Sequence[str] = ()
+    band: Sequence[tuple[float, float, float]] = ()
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -48,7 +52,17 @@ class Chart(NamedTuple):
         return "M" + "L".join(f"{x},{y}" for x, y in places)
 
     @property
+    def area(self) -> str:
+        """The band as the attribute `d` of an SVG path."""
+        lows, highs = ([self.place(x, ends[side]) for x, *ends in self.band] for side in range(2))
+        return "M" + "L".join(f"{x},{y}" for x, y in [*lows, *reversed(highs)]) + "Z"
+
+    @property
     def x_ticks(self) -> list[tuple[float, str]]:
+        if self.x_names:
+            step = -(-len(self.x_names) // MOST_NAMES)
+            named = [*enumerate(self.x_names)][::step]
+            return [(self.place(x, 0)[0], name) for x, name in named]
         return [(self.place(x, 0)[0], f"{x:g}") for x in ticks(self.limits[0])]
 
     @property
