@@ -11,7 +11,6 @@ from typing import Annotated
 from stages.core.base.command import run
 
 import numpy as np
-import torch
 from PIL import Image
 from pydantic import Field
 
@@ -25,7 +24,6 @@ from stages.core.classifier.data import Data, labelled_data
 from stages.core.classifier.model import (
     About,
     Classifier,
-    answers,
     file_digest,
     fit,
     save_classifier,
@@ -39,13 +37,12 @@ from stages.core.classifier.statistics import (
     wilson,
 )
 from stages.core.classifier.suspects import FOLDS, Suspect, cross_validated, find_suspects
-from stages.core.classifier.table import read_groups, read_table
+from stages.core.classifier.table import Part, read_groups, read_table
 from stages.core.data.images import UnreadableImage
 from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.figure import in_font, save_figure
 from stages.core.drawing.intervals import draw_accuracy
 from stages.core.drawing.neighbours import SIDE, Mistake, Picture, draw_mistakes
-from stages.core.exact.functions import cross_entropy
 
 KEY = f"{PARAMS}: classify_images"
 COUNTS = [step * 10**power for power in range(7) for step in (1, 2, 5)]  # images of each label
@@ -62,17 +59,10 @@ class ClassifyImagesParams(Params):
     seed: Seed
 
 
-def log_loss(model: Classifier, data: Data, split: str) -> float:
-    """The mean cross-entropy of a split's images."""
-    features, labels = data.part(data.rows(split))
-    return cross_entropy(model.logits(features), labels).item()
-
-
-def measured(model: Classifier, data: Data, count: int) -> Point:
+def measured(model: Classifier, test: Part, count: int) -> Point:
     """The test accuracy of a model that was trained on up to so many images of each label."""
-    features, labels = data.part(data.rows("test"))
-    right = int((model.probabilities(features).argmax(1) == labels.numpy()).sum())
-    return Point(count, right / len(labels), *wilson(right, len(labels)))
+    right = int((model.answers(test)[0] == test.labels.numpy()).sum())
+    return Point(count, right / len(test), *wilson(right, len(test)))
 
 
 def thumbnail(folder: Path, path: str, size: int) -> np.ndarray:
@@ -89,7 +79,8 @@ def mistakes_beside_neighbours(
     model: Classifier,
     data: Data,
     wrong: Sequence[int],
-    answered: Sequence[tuple[str, float]],
+    predicted: np.ndarray,
+    shares: np.ndarray,
     folder: Path,
     size: int,
 ) -> list[Mistake]:
@@ -101,14 +92,12 @@ def mistakes_beside_neighbours(
         file = in_font(path.rpartition("/")[2], f"row {row + 2} of predictions.csv")
         return Picture(thumbnail(folder, path, size), [shown[label or ""], file])
 
-    train = data.rows("train")
-    known = model.standardised(data.table.features[torch.from_numpy(train)])
+    train = data.part(data.rows("train"))
     found = []
     for row in wrong:
-        answer, probability = answered[row]
-        image = model.standardised(data.table.features[row])
-        beside = train[model.nearest(known, image)[:NEIGHBOURS]]
-        heading = f"{shown[data.table.labels[row] or '']} → {shown[answer]}, {percent(probability)}"
+        beside = model.nearest(train, data.table.features[row], NEIGHBOURS)
+        answer, probability = shown[data.names[predicted[row]]], percent(shares[row])
+        heading = f"{shown[data.table.labels[row] or '']} → {answer}, {probability}"
         found.append(Mistake(heading, picture(row), [picture(other) for other in beside.tolist()]))
     return found
 
@@ -123,19 +112,20 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
     if (both := params.test + params.val) >= 1:
         raise InputError(f"{KEY}: test + val is {both:g}; it should be less than 1")
-    table = read_table(embedded_images)
+    table = read_table(embedded_images, out.parent)
     groups = read_groups(Path(read_params("images.groups", str)), table.paths, folder)
     data = labelled_data(table, groups, params.test, params.val, params.seed, KEY, folder)
 
     # Train with each weight decay, and keep the model that is best on the validation images.
     num_labels, seed = len(data.names), params.seed
     decays = sorted(set(params.weight_decays), reverse=True)  # of equally good ones, the largest
+    train, val, test = (data.part(data.rows(split)) for split in ("train", "val", "test"))
     counts = [count for count in COUNTS if count < data.most]
     with progress(len(decays) + len(counts) + FOLDS, "models") as done:
         best = None
         for decay in decays:
-            model = fit(*data.part(data.rows("train")), num_labels, decay, seed)
-            loss = log_loss(model, data, "val")
+            model = fit(train, num_labels, decay, seed)
+            loss = model.loss(val)
             if best is None or loss < best[0]:
                 best = loss, decay, model
             done.update(1)
@@ -145,29 +135,28 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
         # Fewer images of each label, and models that judge labels which they have not seen.
         points = []
         for count in counts:
-            few = data.part(data.first_of_each(count, seed))
-            points.append(measured(fit(*few, num_labels, weight_decay, seed), data, count))
+            few = data.part(data.first_of_each(count))
+            points.append(measured(fit(few, num_labels, weight_decay, seed), test, count))
             done.update(1)
-        points.append(measured(model, data, data.most))
+        points.append(measured(model, test, data.most))
         judged = cross_validated(data, weight_decay, seed, done.update)
 
-    probabilities = model.probabilities(table.features)
-    answered = answers(probabilities, data.names)
-    train, test = data.rows("train"), data.rows("test")
-    actual, predicted = data.labels[test], probabilities.argmax(1)[test]
-    matrix = confusion_matrix(actual, predicted, num_labels)
+    predicted, shares = model.answers(data.part(np.arange(len(table.paths))))
+    tested = test.rows.numpy()
+    actual, answered = data.labels[tested], predicted[tested]
+    matrix = confusion_matrix(actual, answered, num_labels)
     results = {
         "test_accuracy": points[-1].accuracy,
         "test_accuracy_low": points[-1].low,
         "test_accuracy_high": points[-1].high,
-        "baseline_accuracy": baseline_accuracy(data.labels[train].tolist(), actual.tolist()),
+        "baseline_accuracy": baseline_accuracy(train.labels.tolist(), actual.tolist()),
         "balanced_accuracy": balanced_accuracy(matrix),
-        "test_loss": log_loss(model, data, "test"),
+        "test_loss": model.loss(test),
         "val_loss": val_loss,
         "weight_decay": weight_decay,
         "num_labels": num_labels,
         "num_train": len(train),
-        "num_val": len(data.rows("val")),
+        "num_val": len(val),
         "num_test": len(test),
     }
     with new_file(out / "metrics.json") as file:
@@ -190,16 +179,16 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
         out / "predictions.csv",
         ("path", "split", "label", "predicted", "probability"),
         (
-            (path, split, label, *answer)
-            for path, split, label, answer in zip(
-                table.paths, data.splits, table.labels, answered, strict=True
+            (path, split, label, data.names[answer], share)
+            for path, split, label, answer, share in zip(
+                table.paths, data.splits, table.labels, predicted, shares, strict=True
             )
         ),
     )
     write_csv(
         out / "confusion.csv",
         ("actual", "predicted"),
-        ((data.names[a], data.names[p]) for a, p in zip(actual, predicted, strict=True)),
+        ((data.names[a], data.names[p]) for a, p in zip(actual, answered, strict=True)),
     )
     write_csv(out / "suspects.csv", Suspect._fields, find_suspects(data, judged))
     write_csv(out / "accuracy.csv", Point._fields, points)
@@ -214,8 +203,10 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
     save_figure(
         draw_accuracy(points, results["baseline_accuracy"], len(test)), out / "accuracy.png"
     )
-    wrong = sorted(test[actual != predicted].tolist(), key=lambda row: -answered[row][1])
-    mistakes = mistakes_beside_neighbours(model, data, wrong[:SHOWN], answered, folder, size)
+    wrong = sorted(tested[actual != answered].tolist(), key=lambda row: -shares[row])
+    mistakes = mistakes_beside_neighbours(
+        model, data, wrong[:SHOWN], predicted, shares, folder, size
+    )
     save_figure(draw_mistakes(mistakes, len(wrong), len(test)), out / "mistakes.png")
     print(
         f"{percent(points[-1].accuracy)} of {len(test):,} test images recognised (95 % interval: "

@@ -1,21 +1,27 @@
 """The classifier of a folder of images: what the stage makes of it, and when it refuses."""
 
 import csv
+import gc
 import hashlib
 import json
+import tracemalloc
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from stages import classify_images
 from stages.core.alexnet.embedding import Embedded, Row, write_rows
 from stages.core.base.tensors import save_tensors
 from stages.core.classifier import model as models
 from stages.core.classifier.model import load_classifier
 from stages.core.classifier.statistics import wilson
+from stages.core.classifier.table import Part
 from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.neighbours import SIDE, Mistake, Picture, draw_mistakes
 from stages.core.exact.functions import cross_entropy
@@ -67,6 +73,17 @@ def make(counts, *, spread=4.0, maps=1, part=100):
     for number, start in enumerate(range(0, len(rows), part)):
         write_rows(rows[start : start + part], paths.EMBEDDED_IMAGES / f"part-{number:06}.parquet")
     return rows
+
+
+@contextmanager
+def traced():
+    """How many bytes Python and numpy have asked for at once since."""
+    tracemalloc.start()
+    start, _ = tracemalloc.get_traced_memory()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1] - start
+    finally:
+        tracemalloc.stop()
 
 
 def found():
@@ -130,8 +147,9 @@ def test_it_keeps_the_model_that_is_best_on_the_validation_images(folder):
     labels = torch.tensor(["xyz".index(row.label) for row, _ in rows])
     train, val = (torch.from_numpy(splits == split) for split in ("train", "val"))
     losses = {}
+    learned = Part(features, torch.from_numpy(np.flatnonzero(train)), labels[train])
     for decay in (0.001, 0.3, 30.0):
-        model = models.fit(features[train], labels[train], 3, decay, seed=0)
+        model = models.fit(learned, 3, decay, seed=0)
         loss = cross_entropy(model.logits(features[val]), labels[val]).item()
         losses[loss] = decay, model
     decay, model = losses[min(losses)]
@@ -172,6 +190,35 @@ def test_it_is_exact(folder, monkeypatch):
     with audited() as audit:
         run_stage("classify_images")
     assert {"mm", "sum", "div"} <= audit.seen
+
+
+class Largest(TorchDispatchMode):
+    """The most elements of a tensor that an operation has made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and not func.is_view:
+            self.elements = max(self.elements, result.numel())
+        return result
+
+
+def test_images_take_less_memory_than_their_features(folder, monkeypatch):
+    """What Python and numpy need at once, and a tensor of torch, is less than the features of all
+    images, or a probability for each of 50 labels. Without figures, which take as much for few
+    images as for many."""
+    for name in ("draw_confusion", "draw_accuracy", "draw_mistakes", "save_figure"):
+        monkeypatch.setattr(classify_images, name, lambda *args: None)
+    for name, value in {"ITERATIONS": 2, "EPOCHS": 0, "BATCH": 64, "BLOCK": 64}.items():
+        monkeypatch.setattr(models, name, value)
+    make({f"label {index:02}": 100 for index in range(50)})
+    for _ in range(2):  # at first, to import what is imported late
+        gc.collect()
+        with Largest() as largest, traced() as peak:
+            classify_images.main(paths.EMBEDDED_IMAGES, paths.ALEXNET, MADE)
+            needed = peak()
+    assert needed < 5000 * 256 * 4 and largest.elements < 5000 * 50
 
 
 def test_groups_stay_on_one_side(folder):

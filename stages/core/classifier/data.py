@@ -8,19 +8,19 @@ import numpy as np
 import torch
 
 from stages.core.base.errors import InputError
-from stages.core.classifier.split import assign, check_splits, place, split_keys
-from stages.core.classifier.table import Table
+from stages.core.classifier.split import assign, check_splits, places, split_keys
+from stages.core.classifier.table import Part, Table
 
 
 class Data(NamedTuple):
     """N images: the rows of their table; the names of the labels; each image's label by its number
-    (int64), -1 if it has none; what keeps images together, and their splits."""
+    (int64), -1 if it has none; its split; and its places in [0, 1) for each of PURPOSES."""
 
     table: Table
     names: list[str]
     labels: np.ndarray
-    keys: list[str]
     splits: np.ndarray
+    places: np.ndarray
 
     def rows(self, split: str) -> np.ndarray:
         """The indices of a split's images."""
@@ -30,17 +30,19 @@ class Data(NamedTuple):
     def labelled(self) -> np.ndarray:
         return np.flatnonzero(self.labels >= 0)
 
-    def part(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The features and labels of some images."""
-        return self.table.features[torch.from_numpy(rows)], torch.from_numpy(self.labels[rows])
+    def part(self, rows: np.ndarray) -> Part:
+        """Some of the images."""
+        return Part(
+            self.table.features, torch.from_numpy(rows), torch.from_numpy(self.labels[rows])
+        )
 
-    def first_of_each(self, count: int, seed: int) -> np.ndarray:
+    def first_of_each(self, count: int) -> np.ndarray:
         """`count` training images of each label; of more, those of fewer are a part."""
         train = self.rows("train")
-        order = np.array([place(self.keys[row], seed, "order") for row in train])
-        ranked = train[np.argsort(order, kind="stable")]
-        chosen = [ranked[self.labels[ranked] == label][:count] for label in range(len(self.names))]
-        return np.sort(np.concatenate(chosen))
+        ranked = train[np.lexsort((self.places["order"][train], self.labels[train]))]
+        labels = self.labels[ranked]
+        ranks = np.arange(len(ranked)) - np.searchsorted(labels, labels)
+        return np.sort(ranked[ranks < count])
 
     @property
     def most(self) -> int:
@@ -71,9 +73,9 @@ def labelled_data(
         )
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.array([-1 if label is None else numbers[label] for label in table.labels])
-    keys = split_keys(table.digests, groups)
-    splits = np.array(assign(keys, test, val, seed))
+    where_to = places(split_keys(table.digests, groups), seed)
+    splits = assign(where_to["split"], test, val)
     splits[labels < 0] = ""
     has_label = labels >= 0
     check_splits([names[label] for label in labels[has_label]], splits[has_label].tolist(), where)
-    return Data(table, names, labels, keys, splits)
+    return Data(table, names, labels, splits, where_to)
