@@ -56,6 +56,7 @@ class ClassifyImagesParams(Params):
     test: Share
     val: Share
     weight_decays: Annotated[list[Annotated[float, Field(ge=0, le=1000)]], Field(min_length=1)]
+    copies_together: bool
     seed: Seed
 
 
@@ -114,7 +115,9 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
         raise InputError(f"{KEY}: test + val is {both:g}; it should be less than 1")
     table = read_table(embedded_images, out.parent)
     groups = read_groups(Path(read_params("images.groups", str)), table.paths, folder)
-    data = labelled_data(table, groups, params.test, params.val, params.seed, KEY, folder)
+    data = labelled_data(
+        table, groups, params.copies_together, params.test, params.val, params.seed, KEY, folder
+    )
 
     # Train with each weight decay, and keep the model that is best on the validation images.
     num_labels, seed = len(data.names), params.seed

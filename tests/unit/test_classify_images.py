@@ -16,8 +16,9 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stages import classify_images
-from stages.core.alexnet.embedding import Embedded, Row, write_rows
+from stages.core.alexnet.embedding import THUMBNAIL, Embedded, Row, write_rows
 from stages.core.base.tensors import save_tensors
+from stages.core.classifier import copies
 from stages.core.classifier import model as models
 from stages.core.classifier.model import load_classifier
 from stages.core.classifier.statistics import wilson
@@ -32,6 +33,7 @@ from common.audit import audited
 from common.stages import run_stage
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+FLAT = bytes(THUMBNAIL**2)
 MADE = paths.IMAGE_CLASSIFIER
 
 
@@ -68,7 +70,8 @@ def make(counts, *, spread=4.0, maps=1, part=100):
             digest = hashlib.sha256(path.encode()).hexdigest()
             noise = spread * random.standard_normal((256, maps))
             features = (place[:, None] + noise).astype(np.float32).ravel()
-            rows.append(Embedded(Row(path, label, 4, 4, digest), features))
+            thumbnail = random.bytes(THUMBNAIL**2)
+            rows.append(Embedded(Row(path, label, 4, 4, digest, thumbnail), features))
     paths.EMBEDDED_IMAGES.mkdir(parents=True, exist_ok=True)
     for number, start in enumerate(range(0, len(rows), part)):
         write_rows(rows[start : start + part], paths.EMBEDDED_IMAGES / f"part-{number:06}.parquet")
@@ -212,6 +215,8 @@ def test_images_take_less_memory_than_their_features(folder, monkeypatch):
         monkeypatch.setattr(classify_images, name, lambda *args: None)
     for name, value in {"ITERATIONS": 2, "EPOCHS": 0, "BATCH": 64, "BLOCK": 64}.items():
         monkeypatch.setattr(models, name, value)
+    monkeypatch.setattr(copies, "BUNDLE", 64)
+    monkeypatch.setattr(copies, "BLOCK", 64)
     make({f"label {index:02}": 100 for index in range(50)})
     for _ in range(2):  # at first, to import what is imported late
         gc.collect()
@@ -227,6 +232,50 @@ def test_groups_stay_on_one_side(folder):
     run_stage("classify_images")
     splits = [row["split"] for row in rows_of(MADE / "predictions.csv")]
     assert all(len(set(splits[start : start + 6])) == 1 for start in range(0, 120, 6))
+
+
+def with_copies(rows, copied):
+    """The rows, of which some have the thumbnails of others."""
+    for row, first in copied.items():
+        image = rows[row].row._replace(thumbnail=rows[first].row.thumbnail)
+        rows[row] = rows[row]._replace(row=image)
+    for path in paths.EMBEDDED_IMAGES.iterdir():
+        path.unlink()
+    write_rows(rows, paths.EMBEDDED_IMAGES / "part-000000.parquet")
+
+
+def test_images_that_are_nearly_the_same_are_suspects_and_on_one_side(folder):
+    """Those of a group and of no other are where they were."""
+    rows = make({"x": 60, "y": 60})
+    run_stage("classify_images")
+    before = [row["split"] for row in rows_of(MADE / "predictions.csv")]
+    copied = {row: row % 10 for row in range(70, 110)}
+    with_copies(rows, copied)
+    run_stage("classify_images")
+    splits = [row["split"] for row in rows_of(MADE / "predictions.csv")]
+    assert all(splits[row] == splits[first] for row, first in copied.items())
+    assert splits[10:70] == before[10:70] and splits[110:] == before[110:]
+    found = [row for row in rows_of(MADE / "suspects.csv") if row["same_as"]]
+    assert {(row["path"], row["same_as"]) for row in found} == {
+        (rows[row].row.path, rows[first].row.path) for row, first in copied.items()
+    }
+    assert {row["reason"] for row in found} == {"nearly the same image, other label"}
+
+    parameters.change(Path(), "classify_images", copies_together=False)
+    run_stage("classify_images")
+    assert [row["split"] for row in rows_of(MADE / "predictions.csv")] == before
+    assert [row for row in rows_of(MADE / "suspects.csv") if row["same_as"]] == found
+
+
+def test_if_all_are_nearly_the_same_the_message_says_so(folder, failure):
+    """As those of a camera that does not move, perhaps."""
+    rows = make({"x": 40, "y": 40})
+    with_copies(rows, dict.fromkeys(range(1, 80), 0))
+    said = failure("classify_images")
+    assert "classify_images: every label needs 2 test images or more" in said and said.endswith(
+        "; params.yaml: classify_images.copies_together keeps 79 images on the side of others that "
+        "look nearly the same"
+    )
 
 
 @pytest.mark.fault("a table of groups that is none")
@@ -282,13 +331,14 @@ def test_folders_of_which_nothing_can_be_learned_are_one_line(folder, failure, c
         (lambda path: path.unlink(), "artifacts/embedded_images has no Parquet files; "),
         (
             lambda path: write_rows(
-                [Embedded(Row("a.png", "a", 1, 1, "0"), np.zeros(255, np.float32))], path
+                [Embedded(Row("a.png", "a", 1, 1, "0", FLAT), np.zeros(255, np.float32))], path
             ),
             " is no table of embedded images: ",
         ),
         (
             lambda path: write_rows(
-                [Embedded(Row("a.png", "a", 1, 1, "0"), np.full(256, np.nan, np.float32))], path
+                [Embedded(Row("a.png", "a", 1, 1, "0", FLAT), np.full(256, np.nan, np.float32))],
+                path,
             ),
             " has features that are not finite",
         ),

@@ -8,17 +8,20 @@ import numpy as np
 import torch
 
 from stages.core.base.errors import InputError
+from stages.core.classifier.copies import first_of_copies
 from stages.core.classifier.split import assign, check_splits, places, split_keys
 from stages.core.classifier.table import Part, Table
 
 
 class Data(NamedTuple):
     """N images: the rows of their table; the names of the labels; each image's label by its number
-    (int64), -1 if it has none; its split; and its places in [0, 1) for each of PURPOSES."""
+    (int64), -1 if it has none; the first of those that are nearly the same, or itself (int64); its
+    split; and its places in [0, 1) for each of PURPOSES."""
 
     table: Table
     names: list[str]
     labels: np.ndarray
+    first: np.ndarray
     splits: np.ndarray
     places: np.ndarray
 
@@ -50,16 +53,26 @@ class Data(NamedTuple):
         return max(Counter(self.labels[self.rows("train")].tolist()).values())
 
 
+def first_digests(digests: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Of images that are nearly the same, the first digest in alphabetical order, for each."""
+    found = np.array(digests)
+    for row in np.flatnonzero(first != np.arange(len(first))).tolist():
+        found[first[row]] = min(found[first[row]], found[row])
+    return found[first]
+
+
 def labelled_data(
     table: Table,
     groups: list[str | None],
+    together: bool,
     test: float,
     val: float,
     seed: int,
     where: str,
     folder: Path,
 ) -> Data:
-    """The images with their labels and splits. An image without a label is in none.
+    """The images with their labels and splits. An image without a label is in none. Those that are
+    nearly the same are on one side if they should be `together`.
 
     Raises InputError unless there are two labels or more, with enough images of each. `where`: the
     key of the shares, and `folder`: that of the images, for the messages.
@@ -73,9 +86,20 @@ def labelled_data(
         )
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.array([-1 if label is None else numbers[label] for label in table.labels])
-    where_to = places(split_keys(table.digests, groups), seed)
+    first = first_of_copies(table.thumbnails)
+    digests = first_digests(table.digests, first) if together else table.digests
+    where_to = places(split_keys(digests, groups), seed)
     splits = assign(where_to["split"], test, val)
     splits[labels < 0] = ""
     has_label = labels >= 0
-    check_splits([names[label] for label in labels[has_label]], splits[has_label].tolist(), where)
-    return Data(table, names, labels, splits, where_to)
+    try:
+        check_splits([names[each] for each in labels[has_label]], splits[has_label].tolist(), where)
+    except InputError as error:
+        copies = int((first != np.arange(len(first))).sum())
+        if not (together and copies):
+            raise
+        raise InputError(
+            f"{error}; {where}.copies_together keeps {copies:,} images on the side of others that "
+            "look nearly the same"
+        ) from None
+    return Data(table, names, labels, first, splits, where_to)

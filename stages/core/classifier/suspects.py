@@ -17,7 +17,8 @@ FOLDS = 5
 
 class Suspect(NamedTuple):
     """An image to look at. For a label that looks wrong: the label that the model takes it for, and
-    the probability of the one that it has. For a duplicate: the path of the first that is equal."""
+    the probability of the one that it has. For a duplicate: the path of the first that is the same,
+    or nearly the same."""
 
     path: str
     label: str | None
@@ -97,8 +98,15 @@ def find_suspects(data: Data, judged: Sequence[tuple[Classifier, Part]]) -> list
         )
         for own, row, looks_like in wrong_labels(judged, len(data.names))
     ]
-    for first, row in duplicates(data.table.digests):
-        differ = len({labels[row], labels[first]} - {None}) > 1
-        reason = "same image, other label" if differ else "same image"
-        found.append(Suspect(paths[row], labels[row], reason, "", None, paths[first]))
+    equal = duplicates(data.table.digests)
+    later = {row for _, row in equal}
+    near = [
+        (int(data.first[row]), row)
+        for row in np.flatnonzero(data.first != np.arange(len(paths))).tolist()
+        if row not in later
+    ]
+    for pairs, reason in ((equal, "same image"), (sorted(near), "nearly the same image")):
+        for first, row in pairs:
+            differ = ", other label" * (len({labels[row], labels[first]} - {None}) > 1)
+            found.append(Suspect(paths[row], labels[row], reason + differ, "", None, paths[first]))
     return found

@@ -14,23 +14,31 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from stages.core.alexnet.embedding import THUMBNAIL
 from stages.core.base.errors import InputError
 from stages.core.data.digits import FEATURE_MAPS
 from stages.core.exact.integers import means_of_maps
 
-COLUMNS = ("path", "label", "digest", "features")
-ON_DISK = np.dtype([("digest", "S64"), ("features", np.float32, FEATURE_MAPS)])
+COLUMNS = ("path", "label", "digest", "thumbnail", "features")
+ON_DISK = np.dtype(
+    [
+        ("digest", "S64"),
+        ("thumbnail", np.uint8, THUMBNAIL**2),
+        ("features", np.float32, FEATURE_MAPS),
+    ]
+)
 GROUPS = ("path", "group")
 
 
 class Table(NamedTuple):
     """N images in the order of their paths, and their labels (None: in no folder). On disk, mapped
-    into memory: the digests of their pixels (bytes, N), and the means of their 256 feature maps
-    (float32, N × 256)."""
+    into memory: the digests of their pixels (bytes, N), their thumbnails (uint8, N × 256), and the
+    means of their 256 feature maps (float32, N × 256)."""
 
     paths: list[str]
     labels: list[str | None]
     digests: np.ndarray
+    thumbnails: np.ndarray
     features: torch.Tensor
 
 
@@ -81,6 +89,8 @@ def read_table(folder: Path, place: Path) -> Table:
                 maps = maps.reshape(len(part), FEATURE_MAPS, -1, 1)
                 rows = np.empty(len(part), ON_DISK)
                 rows["digest"] = part["digest"].to_pylist()
+                grey = np.frombuffer(b"".join(part["thumbnail"].to_pylist()), np.uint8)
+                rows["thumbnail"] = grey.reshape(len(part), -1)
             except (pa.ArrowException, ValueError, AttributeError) as error:
                 reason = " ".join(str(error).split())
                 raise InputError(f"{path} is no table of embedded images: {reason}") from None
@@ -92,7 +102,8 @@ def read_table(folder: Path, place: Path) -> Table:
             file.write(rows.tobytes())
         file.flush()
         kept = np.memmap(file, ON_DISK, "r+", shape=len(paths))
-    return Table(paths, labels, kept["digest"], torch.from_numpy(kept["features"]))
+    features = torch.from_numpy(kept["features"])
+    return Table(paths, labels, kept["digest"], kept["thumbnail"], features)
 
 
 def read_groups(path: Path, images: Sequence[str], folder: Path) -> list[str | None]:
