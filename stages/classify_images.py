@@ -10,7 +10,7 @@ from typing import Annotated
 
 from stages.core.base.command import run
 
-import torch
+import numpy as np
 from pydantic import Field
 
 from stages.core.base.errors import InputError
@@ -22,7 +22,6 @@ from stages.core.classifier.data import Data, labelled_data
 from stages.core.classifier.model import (
     About,
     Classifier,
-    answers,
     file_digest,
     fit,
     save_classifier,
@@ -39,12 +38,11 @@ from stages.core.classifier.statistics import (
     wilson,
 )
 from stages.core.classifier.suspects import FOLDS, Suspect, cross_validated, find_suspects
-from stages.core.classifier.table import read_groups, read_table
+from stages.core.classifier.table import Part, read_groups, read_table
 from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.figure import in_font, names_in_font, save_figure
 from stages.core.drawing.intervals import draw_accuracy
 from stages.core.drawing.neighbours import SIDE, Mistake, Picture, draw_mistakes
-from stages.core.exact.functions import cross_entropy
 
 KEY = f"{PARAMS}: classify_images"
 COUNTS = [step * 10**power for power in range(7) for step in (1, 2, 5)]  # images of each label
@@ -57,35 +55,22 @@ class ClassifyImagesParams(Params):
     test: Share
     val: Share
     weight_decays: Annotated[list[Annotated[float, Field(ge=0, le=1000)]], Field(min_length=1)]
+    copies_together: bool
     seed: Seed
 
 
-def log_loss(model: Classifier, data: Data, split: str) -> float:
-    """The mean cross-entropy of a split's images."""
-    features, labels = data.part(data.rows(split))
-    return cross_entropy(model.logits(features), labels).item()
-
-
-def measured(model: Classifier, data: Data, count: int) -> Point:
+def measured(model: Classifier, test: Part, count: int) -> Point:
     """The test accuracy of a model that was trained on up to so many images of each label."""
-    features, labels = data.part(data.rows("test"))
-    right = int((model.probabilities(features).argmax(1) == labels.numpy()).sum())
-    return Point(count, right / len(labels), *wilson(right, len(labels)))
-
-
-def neighbours(model: Classifier, data: Data, rows: Sequence[int]) -> list[list[int]]:
-    """For each of some images, by their rows: the training images that are nearest to it."""
-    train = data.rows("train")
-    known = model.standardised(data.table.features[torch.from_numpy(train)])
-    images = [model.standardised(data.table.features[row]) for row in rows]
-    return [train[model.nearest(known, image)[:NEIGHBOURS]].tolist() for image in images]
+    right = int((model.answers(test)[0] == test.labels.numpy()).sum())
+    return Point(count, right / len(test), *wilson(right, len(test)))
 
 
 def mistakes_beside_neighbours(
     data: Data,
     wrong: Sequence[int],
     beside: Sequence[Sequence[int]],
-    answered: Sequence[tuple[str, float]],
+    predicted: np.ndarray,
+    shares: np.ndarray,
     folder: Path,
     size: int,
 ) -> list[Mistake]:
@@ -99,8 +84,8 @@ def mistakes_beside_neighbours(
 
     found = []
     for row, nearest in zip(wrong, beside, strict=True):
-        answer, probability = answered[row]
-        heading = f"{shown[data.table.labels[row] or '']} → {shown[answer]}, {percent(probability)}"
+        answer, probability = shown[data.names[predicted[row]]], percent(shares[row])
+        heading = f"{shown[data.table.labels[row] or '']} → {answer}, {probability}"
         found.append(Mistake(heading, picture(row), list(map(picture, nearest))))
     return found
 
@@ -110,19 +95,22 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
     if (both := params.test + params.val) >= 1:
         raise InputError(f"{KEY}: test + val is {both:g}; it should be less than 1")
-    table = read_table(embedded_images)
+    table = read_table(embedded_images, out.parent)
     groups = read_groups(Path(read_params("images.groups", str)), table.paths, folder)
-    data = labelled_data(table, groups, params.test, params.val, params.seed, KEY, folder)
+    data = labelled_data(
+        table, groups, params.copies_together, params.test, params.val, params.seed, KEY, folder
+    )
 
     # Train with each weight decay, and keep the model that is best on the validation images.
     num_labels, seed = len(data.names), params.seed
     decays = sorted(set(params.weight_decays), reverse=True)  # of equally good ones, the largest
+    train, val, test = (data.part(data.rows(split)) for split in ("train", "val", "test"))
     counts = [count for count in COUNTS if count < data.most]
     with progress(len(decays) + len(counts) + FOLDS, "models") as done:
         best = None
         for decay in decays:
-            model = fit(*data.part(data.rows("train")), num_labels, decay, seed)
-            loss = log_loss(model, data, "val")
+            model = fit(train, num_labels, decay, seed)
+            loss = model.loss(val)
             if best is None or loss < best[0]:
                 best = loss, decay, model
             done.update(1)
@@ -132,29 +120,28 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
         # Fewer images of each label, and models that judge labels which they have not seen.
         points = []
         for count in counts:
-            few = data.part(data.first_of_each(count, seed))
-            points.append(measured(fit(*few, num_labels, weight_decay, seed), data, count))
+            few = data.part(data.first_of_each(count))
+            points.append(measured(fit(few, num_labels, weight_decay, seed), test, count))
             done.update(1)
-        points.append(measured(model, data, data.most))
+        points.append(measured(model, test, data.most))
         judged = cross_validated(data, weight_decay, seed, done.update)
 
-    probabilities = model.probabilities(table.features)
-    answered = answers(probabilities, data.names)
-    train, test = data.rows("train"), data.rows("test")
-    actual, predicted = data.labels[test], probabilities.argmax(1)[test]
-    matrix = confusion_matrix(actual, predicted, num_labels)
+    predicted, shares = model.answers(data.part(np.arange(len(table.paths))))
+    tested = test.rows.numpy()
+    actual, answered = data.labels[tested], predicted[tested]
+    matrix = confusion_matrix(actual, answered, num_labels)
     results = {
         "test_accuracy": points[-1].accuracy,
         "test_accuracy_low": points[-1].low,
         "test_accuracy_high": points[-1].high,
-        "baseline_accuracy": baseline_accuracy(data.labels[train].tolist(), actual.tolist()),
+        "baseline_accuracy": baseline_accuracy(train.labels.tolist(), actual.tolist()),
         "balanced_accuracy": balanced_accuracy(matrix),
-        "test_loss": log_loss(model, data, "test"),
+        "test_loss": model.loss(test),
         "val_loss": val_loss,
         "weight_decay": weight_decay,
         "num_labels": num_labels,
         "num_train": len(train),
-        "num_val": len(data.rows("val")),
+        "num_val": len(val),
         "num_test": len(test),
     }
     with new_file(out / "metrics.json") as file:
@@ -177,16 +164,16 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
         out / "predictions.csv",
         ("path", "split", "label", "predicted", "probability"),
         (
-            (path, split, label, *answer)
-            for path, split, label, answer in zip(
-                table.paths, data.splits, table.labels, answered, strict=True
+            (path, split, label, data.names[answer], share)
+            for path, split, label, answer, share in zip(
+                table.paths, data.splits, table.labels, predicted, shares, strict=True
             )
         ),
     )
     write_csv(
         out / "confusion.csv",
         ("actual", "predicted"),
-        ((data.names[a], data.names[p]) for a, p in zip(actual, predicted, strict=True)),
+        ((data.names[a], data.names[p]) for a, p in zip(actual, answered, strict=True)),
     )
     write_csv(out / "suspects.csv", Suspect._fields, find_suspects(data, judged))
     write_csv(out / "accuracy.csv", Point._fields, points)
@@ -200,9 +187,9 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
     save_figure(
         draw_accuracy(points, results["baseline_accuracy"], len(test)), out / "accuracy.png"
     )
-    wrong = sorted(test[actual != predicted].tolist(), key=lambda row: -answered[row][1])
+    wrong = sorted(tested[actual != answered].tolist(), key=lambda row: -shares[row])
     worst = wrong[:SHOWN]
-    beside = neighbours(model, data, worst)
+    beside = [model.nearest(train, table.features[row], NEIGHBOURS).tolist() for row in worst]
     write_csv(
         out / "neighbours.csv",
         ("path", "rank", "neighbour"),
@@ -212,7 +199,7 @@ def main(embedded_images: Path, alexnet: Path, out: Path) -> None:
             for rank, other in enumerate(nearest, start=1)
         ),
     )
-    mistakes = mistakes_beside_neighbours(data, worst, beside, answered, folder, size)
+    mistakes = mistakes_beside_neighbours(data, worst, beside, predicted, shares, folder, size)
     save_figure(draw_mistakes(mistakes, len(wrong), len(test)), out / "mistakes.png")
     print(
         f"{percent(points[-1].accuracy)} of {len(test):,} test images recognised (95 % interval: "

@@ -25,7 +25,13 @@ from stages.core.alexnet.embedding import (
     without_clutter,
 )
 from stages.core.base.errors import InputError, explained
-from stages.core.classifier.model import About, Classifier, answers, file_digest, load_classifier
+from stages.core.classifier.model import (
+    About,
+    Classifier,
+    file_digest,
+    likeliest,
+    load_classifier,
+)
 from stages.core.parallel.threads import in_threads
 
 ALEXNET = Path("data/alexnet/features.safetensors")
@@ -84,9 +90,10 @@ def predict(model_file: Path, alexnet: Path, given: Sequence[Path]) -> None:
     for batch in in_threads(embed, batches(paths)):
         if batch.rows:
             features = torch.from_numpy(np.stack([row.features for row in batch.rows]))
-            found = answers(model.probabilities(features), about.labels)
+            found, shares = likeliest(model.probabilities(features))
             table.writerows(
-                (row.path, *answer) for (row, _), answer in zip(batch.rows, found, strict=True)
+                (row.path, about.labels[label], share)
+                for (row, _), label, share in zip(batch.rows, found, shares, strict=True)
             )
         num_rows += len(batch.rows)
         for skipped in batch.skipped:

@@ -104,7 +104,15 @@ def test_all_images_give_the_accuracy_of_the_trained_models(pipeline):
 def test_the_project_s_own_images_have_a_row_each(pipeline):
     """In the order of their paths, with the first folder as their label."""
     table = pq.read_table(pipeline / paths.EMBEDDED_IMAGES / "part-000000.parquet")
-    assert table.column_names == ["path", "label", "width", "height", "digest", "features"]
+    assert table.column_names == [
+        "path",
+        "label",
+        "width",
+        "height",
+        "digest",
+        "thumbnail",
+        "features",
+    ]
     found = {row["path"]: row for row in table.to_pylist()}
     images = pipeline / paths.SAMPLE_IMAGES
     names = [str(path.relative_to(images)) for path in sorted(images.rglob("*.*"))]

@@ -1,21 +1,28 @@
 """The classifier of a folder of images: what the stage makes of it, and when it refuses."""
 
 import csv
+import gc
 import hashlib
 import json
+import tracemalloc
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from stages.core.alexnet.embedding import Embedded, Row, write_rows
+from stages import classify_images
+from stages.core.alexnet.embedding import THUMBNAIL, Embedded, Row, write_rows
 from stages.core.base.tensors import save_tensors
+from stages.core.classifier import copies
 from stages.core.classifier import model as models
 from stages.core.classifier.model import load_classifier
 from stages.core.classifier.statistics import wilson
+from stages.core.classifier.table import Part
 from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.neighbours import SIDE, Mistake, Picture, draw_mistakes
 from stages.core.exact.functions import cross_entropy
@@ -27,6 +34,7 @@ from common.audit import audited
 from common.stages import run_stage
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+FLAT = bytes(THUMBNAIL**2)
 MADE = paths.IMAGE_CLASSIFIER
 
 
@@ -63,11 +71,23 @@ def make(counts, *, spread=4.0, maps=1, part=100):
             digest = hashlib.sha256(path.encode()).hexdigest()
             noise = spread * random.standard_normal((256, maps))
             features = (place[:, None] + noise).astype(np.float32).ravel()
-            rows.append(Embedded(Row(path, label, 4, 4, digest), features))
+            thumbnail = random.bytes(THUMBNAIL**2)
+            rows.append(Embedded(Row(path, label, 4, 4, digest, thumbnail), features))
     paths.EMBEDDED_IMAGES.mkdir(parents=True, exist_ok=True)
     for number, start in enumerate(range(0, len(rows), part)):
         write_rows(rows[start : start + part], paths.EMBEDDED_IMAGES / f"part-{number:06}.parquet")
     return rows
+
+
+@contextmanager
+def traced():
+    """How many bytes Python and numpy have asked for at once since."""
+    tracemalloc.start()
+    start, _ = tracemalloc.get_traced_memory()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1] - start
+    finally:
+        tracemalloc.stop()
 
 
 def found():
@@ -155,8 +175,9 @@ def test_it_keeps_the_model_that_is_best_on_the_validation_images(folder):
     labels = torch.tensor(["xyz".index(row.label) for row, _ in rows])
     train, val = (torch.from_numpy(splits == split) for split in ("train", "val"))
     losses = {}
+    learned = Part(features, torch.from_numpy(np.flatnonzero(train)), labels[train])
     for decay in (0.001, 0.3, 30.0):
-        model = models.fit(features[train], labels[train], 3, decay, seed=0)
+        model = models.fit(learned, 3, decay, seed=0)
         loss = cross_entropy(model.logits(features[val]), labels[val]).item()
         losses[loss] = decay, model
     decay, model = losses[min(losses)]
@@ -199,12 +220,87 @@ def test_it_is_exact(folder, monkeypatch):
     assert {"mm", "sum", "div"} <= audit.seen
 
 
+class Largest(TorchDispatchMode):
+    """The most elements of a tensor that an operation has made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and not func.is_view:
+            self.elements = max(self.elements, result.numel())
+        return result
+
+
+def test_images_take_less_memory_than_their_features(folder, monkeypatch):
+    """What Python and numpy need at once, and a tensor of torch, is less than the features of all
+    images, or a probability for each of 50 labels. Without figures, which take as much for few
+    images as for many."""
+    for name in ("draw_confusion", "draw_accuracy", "draw_mistakes", "save_figure"):
+        monkeypatch.setattr(classify_images, name, lambda *args: None)
+    for name, value in {"ITERATIONS": 2, "EPOCHS": 0, "BATCH": 64, "BLOCK": 64}.items():
+        monkeypatch.setattr(models, name, value)
+    monkeypatch.setattr(copies, "BUNDLE", 64)
+    monkeypatch.setattr(copies, "BLOCK", 64)
+    make({f"label {index:02}": 100 for index in range(50)})
+    for _ in range(2):  # at first, to import what is imported late
+        gc.collect()
+        with Largest() as largest, traced() as peak:
+            classify_images.main(paths.EMBEDDED_IMAGES, paths.ALEXNET, MADE)
+            needed = peak()
+    assert needed < 5000 * 256 * 4 and largest.elements < 5000 * 50
+
+
 def test_groups_stay_on_one_side(folder):
     rows = make({"x": 60, "y": 60})
     write_groups("".join(f'"{row.path}",{index // 6}\n' for index, (row, _) in enumerate(rows)))
     run_stage("classify_images")
     splits = [row["split"] for row in rows_of(MADE / "predictions.csv")]
     assert all(len(set(splits[start : start + 6])) == 1 for start in range(0, 120, 6))
+
+
+def with_copies(rows, copied):
+    """The rows, of which some have the thumbnails of others."""
+    for row, first in copied.items():
+        image = rows[row].row._replace(thumbnail=rows[first].row.thumbnail)
+        rows[row] = rows[row]._replace(row=image)
+    for path in paths.EMBEDDED_IMAGES.iterdir():
+        path.unlink()
+    write_rows(rows, paths.EMBEDDED_IMAGES / "part-000000.parquet")
+
+
+def test_images_that_are_nearly_the_same_are_suspects_and_on_one_side(folder):
+    """Those of a group and of no other are where they were."""
+    rows = make({"x": 60, "y": 60})
+    run_stage("classify_images")
+    before = [row["split"] for row in rows_of(MADE / "predictions.csv")]
+    copied = {row: row % 10 for row in range(70, 110)}
+    with_copies(rows, copied)
+    run_stage("classify_images")
+    splits = [row["split"] for row in rows_of(MADE / "predictions.csv")]
+    assert all(splits[row] == splits[first] for row, first in copied.items())
+    assert splits[10:70] == before[10:70] and splits[110:] == before[110:]
+    found = [row for row in rows_of(MADE / "suspects.csv") if row["same_as"]]
+    assert {(row["path"], row["same_as"]) for row in found} == {
+        (rows[row].row.path, rows[first].row.path) for row, first in copied.items()
+    }
+    assert {row["reason"] for row in found} == {"nearly the same image, other label"}
+
+    parameters.change(Path(), "classify_images", copies_together=False)
+    run_stage("classify_images")
+    assert [row["split"] for row in rows_of(MADE / "predictions.csv")] == before
+    assert [row for row in rows_of(MADE / "suspects.csv") if row["same_as"]] == found
+
+
+def test_if_all_are_nearly_the_same_the_message_says_so(folder, failure):
+    """As those of a camera that does not move, perhaps."""
+    rows = make({"x": 40, "y": 40})
+    with_copies(rows, dict.fromkeys(range(1, 80), 0))
+    said = failure("classify_images")
+    assert "classify_images: every label needs 2 test images or more" in said and said.endswith(
+        "; params.yaml: classify_images.copies_together keeps 79 images on the side of others that "
+        "look nearly the same"
+    )
 
 
 @pytest.mark.fault("a table of groups that is none")
@@ -260,13 +356,14 @@ def test_folders_of_which_nothing_can_be_learned_are_one_line(folder, failure, c
         (lambda path: path.unlink(), "artifacts/embedded_images has no Parquet files; "),
         (
             lambda path: write_rows(
-                [Embedded(Row("a.png", "a", 1, 1, "0"), np.zeros(255, np.float32))], path
+                [Embedded(Row("a.png", "a", 1, 1, "0", FLAT), np.zeros(255, np.float32))], path
             ),
             " is no table of embedded images: ",
         ),
         (
             lambda path: write_rows(
-                [Embedded(Row("a.png", "a", 1, 1, "0"), np.full(256, np.nan, np.float32))], path
+                [Embedded(Row("a.png", "a", 1, 1, "0", FLAT), np.full(256, np.nan, np.float32))],
+                path,
             ),
             " has features that are not finite",
         ),

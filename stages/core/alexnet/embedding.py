@@ -34,6 +34,8 @@ CONTENT = re.compile(
 )
 HEIC = re.compile(rb".{4}ftyp(hei|hev|mif|msf)", re.DOTALL)
 
+THUMBNAIL = 16  # its side, pixels
+
 # Folders of files that programs keep for themselves. Some of them are images, but not the user's.
 CLUTTER = {
     ".ipynb_checkpoints": "is in a folder of notebook checkpoints",
@@ -45,14 +47,16 @@ CLUTTER = {
 
 class Row(NamedTuple):
     """An image's columns before its features: its path in the folder; as its label the top-level
-    subfolder, as in torchvision's ImageFolder; its width and height in pixels, as stored; and the
-    SHA-256 of what the network sees, by which equal images are found."""
+    subfolder, as in torchvision's ImageFolder; its width and height in pixels, as stored; the
+    SHA-256 of what the network sees, by which equal images are found; and that as THUMBNAIL ×
+    THUMBNAIL grey levels, by which nearly equal ones are found."""
 
     path: str
     label: str | None
     width: int
     height: int
     digest: str
+    thumbnail: bytes
 
 
 class Skipped(NamedTuple):
@@ -84,6 +88,7 @@ SCHEMA = pa.schema(
         "width": pa.int32(),
         "height": pa.int32(),
         "digest": pa.string(),
+        "thumbnail": pa.binary(THUMBNAIL**2),
     }
 )
 
@@ -122,9 +127,11 @@ def read_image(folder: Path, path: str, size: int) -> tuple[Row, np.ndarray]:
         raise UnreadableImage("has a name that is not UTF-8") from None
     picture, (width, height) = open_with_size(folder / path, side=size)
     label, inside, _ = name.partition("/")
-    square = np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR))
+    square = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
     digest = hashlib.sha256(square.tobytes()).hexdigest()
-    return Row(name, label if inside else None, width, height, digest), square
+    grey = square.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    row = Row(name, label if inside else None, width, height, digest, grey.tobytes())
+    return row, np.asarray(square)
 
 
 def why_skipped(folder: Path, path: str, error: UnreadableImage) -> Skipped:

@@ -78,9 +78,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write a CSV file atomically; floats have enough digits to be read back exactly."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
-    table.writerows(rows)
     with new_file(path) as file:
-        file.write(text.getvalue().encode())
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows)
+        text.detach()

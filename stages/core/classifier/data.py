@@ -8,19 +8,22 @@ import numpy as np
 import torch
 
 from stages.core.base.errors import InputError
-from stages.core.classifier.split import assign, check_splits, place, split_keys
-from stages.core.classifier.table import Table
+from stages.core.classifier.copies import first_of_copies
+from stages.core.classifier.split import assign, check_splits, places, split_keys
+from stages.core.classifier.table import Part, Table
 
 
 class Data(NamedTuple):
     """N images: the rows of their table; the names of the labels; each image's label by its number
-    (int64), -1 if it has none; what keeps images together, and their splits."""
+    (int64), -1 if it has none; the first of those that are nearly the same, or itself (int64); its
+    split; and its places in [0, 1) for each of PURPOSES."""
 
     table: Table
     names: list[str]
     labels: np.ndarray
-    keys: list[str]
+    first: np.ndarray
     splits: np.ndarray
+    places: np.ndarray
 
     def rows(self, split: str) -> np.ndarray:
         """The indices of a split's images."""
@@ -30,17 +33,19 @@ class Data(NamedTuple):
     def labelled(self) -> np.ndarray:
         return np.flatnonzero(self.labels >= 0)
 
-    def part(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The features and labels of some images."""
-        return self.table.features[torch.from_numpy(rows)], torch.from_numpy(self.labels[rows])
+    def part(self, rows: np.ndarray) -> Part:
+        """Some of the images."""
+        return Part(
+            self.table.features, torch.from_numpy(rows), torch.from_numpy(self.labels[rows])
+        )
 
-    def first_of_each(self, count: int, seed: int) -> np.ndarray:
+    def first_of_each(self, count: int) -> np.ndarray:
         """`count` training images of each label; of more, those of fewer are a part."""
         train = self.rows("train")
-        order = np.array([place(self.keys[row], seed, "order") for row in train])
-        ranked = train[np.argsort(order, kind="stable")]
-        chosen = [ranked[self.labels[ranked] == label][:count] for label in range(len(self.names))]
-        return np.sort(np.concatenate(chosen))
+        ranked = train[np.lexsort((self.places["order"][train], self.labels[train]))]
+        labels = self.labels[ranked]
+        ranks = np.arange(len(ranked)) - np.searchsorted(labels, labels)
+        return np.sort(ranked[ranks < count])
 
     @property
     def most(self) -> int:
@@ -48,16 +53,26 @@ class Data(NamedTuple):
         return max(Counter(self.labels[self.rows("train")].tolist()).values())
 
 
+def first_digests(digests: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Of images that are nearly the same, the first digest in alphabetical order, for each."""
+    found = np.array(digests)
+    for row in np.flatnonzero(first != np.arange(len(first))).tolist():
+        found[first[row]] = min(found[first[row]], found[row])
+    return found[first]
+
+
 def labelled_data(
     table: Table,
     groups: list[str | None],
+    together: bool,
     test: float,
     val: float,
     seed: int,
     where: str,
     folder: Path,
 ) -> Data:
-    """The images with their labels and splits. An image without a label is in none.
+    """The images with their labels and splits. An image without a label is in none. Those that are
+    nearly the same are on one side if they should be `together`.
 
     Raises InputError unless there are two labels or more, with enough images of each. `where`: the
     key of the shares, and `folder`: that of the images, for the messages.
@@ -71,9 +86,20 @@ def labelled_data(
         )
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.array([-1 if label is None else numbers[label] for label in table.labels])
-    keys = split_keys(table.digests, groups)
-    splits = np.array(assign(keys, test, val, seed))
+    first = first_of_copies(table.thumbnails)
+    digests = first_digests(table.digests, first) if together else table.digests
+    where_to = places(split_keys(digests, groups), seed)
+    splits = assign(where_to["split"], test, val)
     splits[labels < 0] = ""
     has_label = labels >= 0
-    check_splits([names[label] for label in labels[has_label]], splits[has_label].tolist(), where)
-    return Data(table, names, labels, keys, splits)
+    try:
+        check_splits([names[each] for each in labels[has_label]], splits[has_label].tolist(), where)
+    except InputError as error:
+        copies = int((first != np.arange(len(first))).sum())
+        if not (together and copies):
+            raise
+        raise InputError(
+            f"{error}; {where}.copies_together keeps {copies:,} images on the side of others that "
+            "look nearly the same"
+        ) from None
+    return Data(table, names, labels, first, splits, where_to)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -13,9 +13,10 @@ from pydantic import BaseModel, Field
 
 from stages.core.base.errors import InputError
 from stages.core.base.tensors import load_tensors, open_tensors, save_tensors
+from stages.core.classifier.table import Part
 from stages.core.data.digits import FEATURE_MAPS
 from stages.core.exact.functions import cross_entropy, softmax
-from stages.core.exact.integers import exact_sum, means_of_maps
+from stages.core.exact.integers import exact_mean, exact_sum, means_of_maps
 from stages.core.exact.layers import Linear
 from stages.core.exact.optimizers import Adam
 from stages.core.exact.random import Purpose, Words
@@ -57,12 +58,36 @@ class Classifier(NamedTuple):
         """Of each label (float64, N × labels)."""
         return softmax(self.logits(features).numpy())[0]
 
-    def nearest(self, known: torch.Tensor, image: torch.Tensor) -> np.ndarray:
-        """The indices of standardised features N × K from the nearest to the farthest from those of
-        an image (K), by Euclidean distance."""
-        difference = known.double() - image.double()
-        squares = means_of_maps((difference * difference)[:, None, None, :])
-        return np.argsort(squares[:, 0].numpy(), kind="stable")
+    def judged(self, images: Part) -> Iterator[tuple[Part, np.ndarray]]:
+        """A block of the images at a time, and their probabilities."""
+        for block in images.blocks(BATCH):
+            yield block, self.probabilities(block.features)
+
+    def answers(self, images: Part) -> tuple[np.ndarray, np.ndarray]:
+        """`likeliest` for all of the images."""
+        found = [likeliest(probabilities) for _, probabilities in self.judged(images)]
+        labels, shares = zip(*found, strict=True)
+        return np.concatenate(labels), np.concatenate(shares)
+
+    def loss(self, images: Part) -> float:
+        """The mean cross-entropy (nats) of some images."""
+        losses = []
+        for block in images.blocks(BATCH):
+            logits = self.logits(block.features).numpy()
+            _, log_sums = softmax(logits)
+            losses.append(log_sums - logits[np.arange(len(block)), block.labels])
+        return float(np.float32(exact_mean(torch.from_numpy(np.concatenate(losses)))))
+
+    def nearest(self, images: Part, image: torch.Tensor, count: int) -> np.ndarray:
+        """The rows of those of some images that are nearest to an image's features (float32, K), by
+        the Euclidean distance of standardised features."""
+        place = self.standardised(image).double()
+        squares = []
+        for block in images.blocks(BATCH):
+            difference = self.standardised(block.features).double() - place
+            squares.append(means_of_maps((difference * difference)[:, None, None, :])[:, 0].numpy())
+        order = np.argsort(np.concatenate(squares), kind="stable")
+        return images.rows.numpy()[order[:count]]
 
 
 class About(BaseModel, strict=True, frozen=True):
@@ -83,39 +108,36 @@ def linear(num_features: int, num_labels: int) -> Linear:
     return model
 
 
-def moments(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean and standard deviation (float32, K) of features N × K; 1 for one that is constant.
-    Blocks are added up exactly, and their sums in order."""
-    count = len(features)
-    total = torch.zeros(features.shape[1], dtype=torch.float64)
-    for block in features.split(BLOCK):
-        total = total + exact_sum(block, [0])
-    mean = total / count
+def moments(images: Part) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean and standard deviation (float32, K) of the features of some images; 1 for one that
+    is constant. Blocks are added up exactly, and their sums in order."""
+    total = torch.zeros(images.table.shape[1], dtype=torch.float64)
+    for block in images.blocks(BLOCK):
+        total = total + exact_sum(block.features, [0])
+    mean = total / len(images)
     squares = torch.zeros_like(mean)
-    for block in features.split(BLOCK):
-        deviations = block.double() - mean
+    for block in images.blocks(BLOCK):
+        deviations = block.features.double() - mean
         squares = squares + exact_sum(deviations * deviations, [0])
-    std = torch.from_numpy(np.sqrt((squares / count).numpy())).float()
+    std = torch.from_numpy(np.sqrt((squares / len(images)).numpy())).float()
     return mean.float(), torch.where(std == 0, 1, std)
 
 
-def fit(
-    features: torch.Tensor, labels: torch.Tensor, num_labels: int, weight_decay: float, seed: int
-) -> Classifier:
-    """Minimise the mean cross-entropy of N labels (int64), plus weight_decay / 2 times the sum of
+def fit(images: Part, num_labels: int, weight_decay: float, seed: int) -> Classifier:
+    """Minimise the mean cross-entropy of the images' labels, plus weight_decay / 2 times the sum of
     the squared weights, but not of the biases, by Adam."""
-    mean, std = moments(features)
-    inputs = (features - mean) / std
-    model = linear(features.shape[1], num_labels)
+    mean, std = moments(images)
+    model = linear(len(mean), num_labels)
     optimizers = [
         Adam([model.weight], learning_rate=LEARNING_RATE, weight_decay=weight_decay),
         Adam([model.bias], learning_rate=LEARNING_RATE, weight_decay=0.0),
     ]
-    batch_size = min(BATCH, len(labels))
-    batches = shuffled_batches(len(labels), batch_size, Words(seed, Purpose.ORDER))
-    num_iterations = max(ITERATIONS, EPOCHS * (len(labels) // batch_size))
-    for iteration, batch in enumerate(islice(batches, num_iterations)):
-        loss = cross_entropy(model(inputs[batch]), labels[batch])
+    batch_size = min(BATCH, len(images))
+    batches = shuffled_batches(len(images), batch_size, Words(seed, Purpose.ORDER))
+    num_iterations = max(ITERATIONS, EPOCHS * (len(images) // batch_size))
+    for iteration, indices in enumerate(islice(batches, num_iterations)):
+        batch = images[indices]
+        loss = cross_entropy(model((batch.features - mean) / std), batch.labels)
         gradients = torch.autograd.grad(loss, [model.weight, model.bias])
         for optimizer, gradient in zip(optimizers, gradients, strict=True):
             optimizer.learning_rate = LEARNING_RATE * (num_iterations - iteration) / num_iterations
@@ -153,11 +175,9 @@ def load_classifier(path: Path) -> tuple[Classifier, About]:
     return model, about
 
 
-def answers(probabilities: np.ndarray, labels: Sequence[str]) -> list[tuple[str, float]]:
-    """The likeliest label of each image and its probability, to a millionth."""
+def likeliest(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each image's likeliest label, of equal ones the first (int64, N), and its
+    probability, to a millionth (float64, N)."""
     found = probabilities.argmax(1)
     shares = probabilities[np.arange(len(found)), found]
-    return [
-        (labels[index], round(share, 6))
-        for index, share in zip(found.tolist(), shares.tolist(), strict=True)
-    ]
+    return found, np.array([round(share, 6) for share in shares.tolist()])

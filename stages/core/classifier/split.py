@@ -6,18 +6,21 @@ and those of a group, are never on both sides, and one more image moves no other
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import torch
+import numpy as np
 
 from stages.core.base.errors import InputError
 
 SPLITS = ("test", "val", "train")
+PURPOSES = ("split", "fold", "order")
 FEWEST = {"test": 2, "train": 1}  # images of a label
 NAMED = 3  # labels in a message, at most
 
 
-def split_keys(digests: Sequence[str], groups: Sequence[str | None]) -> list[str]:
+def split_keys(
+    digests: Sequence[bytes] | np.ndarray, groups: Sequence[str | None]
+) -> Iterator[str]:
     """What stays together has the same key: equal images, and all images of a group. An image that
     is in two groups makes one of them, which has the name of the first in alphabetical order."""
     above: dict[str, str] = {}  # a group's union, by the name of another group in it
@@ -28,12 +31,15 @@ def split_keys(digests: Sequence[str], groups: Sequence[str | None]) -> list[str
             group = higher
         return group
 
-    group_of: dict[str, str] = {}
+    group_of: dict[bytes, str] = {}
     for digest, group in zip(digests, groups, strict=True):
         if group is not None:
             both = sorted({union(group), union(group_of.setdefault(digest, group))})
             above[both[-1]] = both[0]
-    return [f"group {union(group_of[d])}" if d in group_of else f"image {d}" for d in digests]
+    return (
+        f"group {union(group_of[digest])}" if digest in group_of else f"image {digest.decode()}"
+        for digest in digests
+    )
 
 
 def place(key: str, seed: int, purpose: str) -> float:
@@ -42,17 +48,15 @@ def place(key: str, seed: int, purpose: str) -> float:
     return int.from_bytes(digest[:4], "big") / 2**32
 
 
-def assign(keys: Sequence[str], test: float, val: float, seed: int) -> list[str]:
+def places(keys: Iterable[str], seed: int) -> np.ndarray:
+    """The place of each key for each of PURPOSES: a structured array of that many columns."""
+    rows = (tuple(place(key, seed, purpose) for purpose in PURPOSES) for key in keys)
+    return np.fromiter(rows, [(purpose, np.float64) for purpose in PURPOSES])
+
+
+def assign(places: np.ndarray, test: float, val: float) -> np.ndarray:
     """The split of each image, for shares of test and validation images."""
-    places = [place(key, seed, "split") for key in keys]
-    return [
-        "test" if where < test else "val" if where < test + val else "train" for where in places
-    ]
-
-
-def fold_of(keys: Sequence[str], num_folds: int, seed: int) -> torch.Tensor:
-    """Folds of a cross-validation (int64, N), of which the same holds as of splits."""
-    return torch.tensor([int(place(key, seed, "fold") * num_folds) for key in keys])
+    return np.select([places < test, places < test + val], SPLITS[:2], SPLITS[2])
 
 
 def check_splits(labels: Sequence[str], splits: Sequence[str], where: str) -> None:

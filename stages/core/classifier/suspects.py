@@ -1,15 +1,15 @@
 """Images whose label looks wrong, and images that stand in the folder more than once."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from stages.core.classifier.data import Data
-from stages.core.classifier.model import fit
-from stages.core.classifier.split import fold_of
+from stages.core.classifier.model import Classifier, fit
+from stages.core.classifier.table import Part
 from stages.core.exact.integers import exact_mean
 
 FOLDS = 5
@@ -17,7 +17,8 @@ FOLDS = 5
 
 class Suspect(NamedTuple):
     """An image to look at. For a label that looks wrong: the label that the model takes it for, and
-    the probability of the one that it has. For a duplicate: the path of the first that is equal."""
+    the probability of the one that it has. For a duplicate: the path of the first that is the same,
+    or nearly the same."""
 
     path: str
     label: str | None
@@ -29,66 +30,83 @@ class Suspect(NamedTuple):
 
 def cross_validated(
     data: Data, weight_decay: float, seed: int, done: Callable[[int], object]
-) -> np.ndarray:
-    """The probabilities (float64, N × labels) of each labelled image by a model that has not seen
-    its fold; nan if that model has seen no other image of its label, and so cannot judge it. `done`
+) -> list[tuple[Classifier, Part]]:
+    """Models that have not seen a fold of the labelled images, and the images of that fold; but not
+    those of a label of which the model has seen no other image, since it cannot judge them. `done`
     is called with 1 after each fold."""
-    rows = data.labelled
-    features, labels = data.part(rows)
-    folds = fold_of([data.keys[row] for row in rows], FOLDS, seed)
-    found = np.full((len(rows), len(data.names)), np.nan)
+    folds = np.floor(data.places["fold"] * FOLDS)
+    found = []
     for fold in range(FOLDS):
         inside = folds == fold
-        others = labels[~inside]
-        judged = inside & torch.isin(labels, others)
-        if judged.any():
-            model = fit(features[~inside], others, len(data.names), weight_decay, seed)
-            found[judged.numpy()] = model.probabilities(features[judged])
+        others = np.flatnonzero(~inside & (data.labels >= 0))
+        judged = np.flatnonzero(inside & np.isin(data.labels, data.labels[others]))
+        if len(judged):
+            model = fit(data.part(others), len(data.names), weight_decay, seed)
+            found.append((model, data.part(judged)))
         done(1)
     return found
 
 
-def wrong_labels(probabilities: np.ndarray, labels: np.ndarray) -> list[tuple[int, int]]:
-    """The images whose label looks wrong, and the label that they look like; first those whose own
-    label is the least likely.
+def wrong_labels(
+    judged: Sequence[tuple[Classifier, Part]], num_labels: int
+) -> list[tuple[float, int, int]]:
+    """The images whose label looks wrong: its probability, the image's row, and the label that it
+    looks like; first those whose own label is the least likely.
 
     By confident learning (Northcutt, Jiang and Chuang, 2021): an image looks like a label if that
     is at least as likely as it is on average for the images that have it.
     """
-    rows = np.flatnonzero(~np.isnan(probabilities[:, 0]))
-    own = probabilities[np.arange(len(labels)), labels]
-    thresholds = np.full(probabilities.shape[1], np.inf)
-    for label in np.unique(labels[rows]):
-        thresholds[label] = exact_mean(torch.from_numpy(own[rows][labels[rows] == label]))
+    own = [np.empty(0)]
+    for model, images in judged:
+        for block, shares in model.judged(images):
+            own.append(shares[np.arange(len(block)), block.labels])
+    labels = np.concatenate([np.empty(0, np.int64), *(images.labels for _, images in judged)])
+    order = np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[order], return_index=True)
+    of_each = np.split(np.concatenate(own)[order], starts)[1:]
+    thresholds = np.full(num_labels, np.inf)
+    for label, of_label in zip(present, of_each, strict=True):
+        thresholds[label] = exact_mean(torch.from_numpy(of_label))
+    found: list[tuple[float, int, int]] = []
+    for block, shares in (pair for model, images in judged for pair in model.judged(images)):
+        index = np.arange(len(block))
+        candidates = np.where(shares >= thresholds, shares, -1).argmax(1)
+        given, best = shares[index, block.labels], shares[index, candidates]
+        wrong = (best >= thresholds[candidates]) & (best > given)
+        columns = given[wrong], block.rows.numpy()[wrong], candidates[wrong]
+        found += zip(*(column.tolist() for column in columns), strict=True)
+    return sorted(found)
+
+
+def duplicates(digests: np.ndarray) -> list[tuple[int, int]]:
+    """The first of equal images, and each later one."""
+    digests = np.ascontiguousarray(digests)  # in memory, where sorting is faster
     found = []
-    for row in rows.tolist():
-        likely = probabilities[row] >= thresholds
-        candidate = int(np.where(likely, probabilities[row], -1).argmax())
-        if likely[candidate] and probabilities[row, candidate] > own[row]:
-            found.append((row, candidate))
-    return sorted(found, key=lambda pair: (own[pair[0]], pair[0]))
+    for _, equal in groupby(np.argsort(digests, kind="stable"), digests.__getitem__):
+        first, *later = map(int, equal)
+        found += [(first, row) for row in later]
+    return sorted(found)
 
 
-def duplicates(digests: Sequence[str]) -> list[tuple[int, int]]:
-    """The images with the pixels of an earlier one, and the first of those."""
-    places = defaultdict(list)
-    for index, digest in enumerate(digests):
-        places[digest].append(index)
-    return [(index, first) for first, *rest in places.values() for index in rest]
-
-
-def find_suspects(data: Data, judged: np.ndarray) -> list[Suspect]:
-    """All of them: labels that look wrong, by the probabilities of a cross-validation, and then
+def find_suspects(data: Data, judged: Sequence[tuple[Classifier, Part]]) -> list[Suspect]:
+    """All of them: labels that look wrong, by the models of a cross-validation, and then
     duplicates."""
     paths, labels = data.table.paths, data.table.labels
-    rows = data.labelled.tolist()
-    found = []
-    for index, looks_like in wrong_labels(judged, data.labels[rows]):
-        own = round(judged[index, data.labels[rows[index]]].item(), 6)
-        path, label = paths[rows[index]], labels[rows[index]]
-        found.append(Suspect(path, label, "label looks wrong", data.names[looks_like], own, ""))
-    for row, first in duplicates(data.table.digests):
-        differ = len({labels[row], labels[first]} - {None}) > 1
-        reason = "same image, other label" if differ else "same image"
-        found.append(Suspect(paths[row], labels[row], reason, "", None, paths[first]))
+    found = [
+        Suspect(
+            paths[row], labels[row], "label looks wrong", data.names[looks_like], round(own, 6), ""
+        )
+        for own, row, looks_like in wrong_labels(judged, len(data.names))
+    ]
+    equal = duplicates(data.table.digests)
+    later = {row for _, row in equal}
+    near = [
+        (int(data.first[row]), row)
+        for row in np.flatnonzero(data.first != np.arange(len(paths))).tolist()
+        if row not in later
+    ]
+    for pairs, reason in ((equal, "same image"), (sorted(near), "nearly the same image")):
+        for first, row in pairs:
+            differ = ", other label" * (len({labels[row], labels[first]} - {None}) > 1)
+            found.append(Suspect(paths[row], labels[row], reason + differ, "", None, paths[first]))
     return found

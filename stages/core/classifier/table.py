@@ -1,7 +1,10 @@
 """The rows that `embed_images` wrote, and the groups that a user made of them."""
 
 import csv
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,49 +14,96 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from stages.core.alexnet.embedding import THUMBNAIL
 from stages.core.base.errors import InputError
 from stages.core.data.digits import FEATURE_MAPS
 from stages.core.exact.integers import means_of_maps
 
-COLUMNS = ("path", "label", "digest", "features")
+COLUMNS = ("path", "label", "digest", "thumbnail", "features")
+ON_DISK = np.dtype(
+    [
+        ("digest", "S64"),
+        ("thumbnail", np.uint8, THUMBNAIL**2),
+        ("features", np.float32, FEATURE_MAPS),
+    ]
+)
 GROUPS = ("path", "group")
 
 
 class Table(NamedTuple):
-    """N images in the order of their paths: their labels (None: in no folder), the digests of their
-    pixels, and the means of their 256 feature maps (float32, N × 256)."""
+    """N images in the order of their paths, and their labels (None: in no folder). On disk, mapped
+    into memory: the digests of their pixels (bytes, N), their thumbnails (uint8, N × 256), and the
+    means of their 256 feature maps (float32, N × 256)."""
 
     paths: list[str]
     labels: list[str | None]
-    digests: list[str]
+    digests: np.ndarray
+    thumbnails: np.ndarray
     features: torch.Tensor
 
 
-def read_table(folder: Path) -> Table:
-    """The rows of all Parquet files in a folder. One file at a time is read into memory, of which
-    the means of the maps are kept. Raises InputError if a file holds something else."""
+@dataclass(frozen=True)
+class Part:
+    """N images of a table, which may be too many for memory: the table's features, on disk; the
+    rows of these images in it, and their labels (int64, N)."""
+
+    table: torch.Tensor
+    rows: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: slice | torch.Tensor) -> "Part":
+        return Part(self.table, self.rows[which], self.labels[which])
+
+    def blocks(self, size: int) -> Iterator["Part"]:
+        """So many of the images at a time."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    @property
+    def features(self) -> torch.Tensor:
+        """Those of these images (float32, N × 256), in memory."""
+        return self.table[self.rows]
+
+
+def read_table(folder: Path, place: Path) -> Table:
+    """The rows of all Parquet files in a folder. One file at a time is read into memory. What there
+    is too much of is kept in a file in the folder `place` that has no name, and so is gone with the
+    process, however that ends. Raises InputError if a file holds something else."""
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise InputError(f"{folder} has no Parquet files; `dvc repro embed_images` writes them")
-    table = Table([], [], [], torch.empty(0))
-    means = []
-    for path in files:
-        try:
-            part = pq.ParquetFile(path).read([*COLUMNS])
-            if missing := set(COLUMNS) - set(part.column_names):
-                raise ValueError(f"it lacks the column {min(missing)}")
-            numbers = pc.list_flatten(part["features"]).to_numpy()
-            maps = numbers.astype(np.float32, copy=False).reshape(len(part), FEATURE_MAPS, -1, 1)
-        except (pa.ArrowException, ValueError, AttributeError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path} is no table of embedded images: {reason}") from None
-        if not np.isfinite(maps).all():
-            raise InputError(f"{path} has features that are not finite")
-        table.paths.extend(part["path"].to_pylist())
-        table.labels.extend(part["label"].to_pylist())
-        table.digests.extend(part["digest"].to_pylist())
-        means.append(means_of_maps(torch.tensor(maps)))
-    return table._replace(features=torch.cat(means))
+    paths: list[str] = []
+    labels: list[str | None] = []
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=place) as file:
+        for path in files:
+            try:
+                part = pq.ParquetFile(path).read([*COLUMNS])
+                if missing := set(COLUMNS) - set(part.column_names):
+                    raise ValueError(f"it lacks the column {min(missing)}")
+                numbers = pc.list_flatten(part["features"]).to_numpy()
+                maps = numbers.astype(np.float32, copy=False)
+                maps = maps.reshape(len(part), FEATURE_MAPS, -1, 1)
+                rows = np.empty(len(part), ON_DISK)
+                rows["digest"] = part["digest"].to_pylist()
+                grey = np.frombuffer(b"".join(part["thumbnail"].to_pylist()), np.uint8)
+                rows["thumbnail"] = grey.reshape(len(part), -1)
+            except (pa.ArrowException, ValueError, AttributeError) as error:
+                reason = " ".join(str(error).split())
+                raise InputError(f"{path} is no table of embedded images: {reason}") from None
+            if not np.isfinite(maps).all():
+                raise InputError(f"{path} has features that are not finite")
+            paths += part["path"].to_pylist()
+            labels += (label and sys.intern(label) for label in part["label"].to_pylist())
+            rows["features"] = means_of_maps(torch.tensor(maps))
+            file.write(rows.tobytes())
+        file.flush()
+        kept = np.memmap(file, ON_DISK, "r+", shape=len(paths))
+    features = torch.from_numpy(kept["features"])
+    return Table(paths, labels, kept["digest"], kept["thumbnail"], features)
 
 
 def read_groups(path: Path, images: Sequence[str], folder: Path) -> list[str | None]:
