@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from stages.core.classifier.statistics import wilson
 from stages.core.classifier.table import read_table
-from stages.core.data.idx import read_digits
+from stages.core.data.idx import read_part
 
 from benchmarks.side_by_side import print_table
 from common import parameters, paths
@@ -48,7 +48,7 @@ def prepare(downloads: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.symlink_to(downloads / path)
     for part, count in COUNTS.items():
-        for index, (image, label) in enumerate(zip(*read_digits(paths.MNIST, part), strict=True)):
+        for index, (image, label) in enumerate(zip(*read_part(paths.MNIST, part), strict=True)):
             if index == count:
                 break
             folder = Path("own", str(label))
@@ -67,7 +67,7 @@ def results() -> dict[str, Result]:
     run_stage("embed_images")
     run_stage("classify_images")
     rows = rows_of(paths.IMAGE_CLASSIFIER / "predictions.csv")
-    table = read_table(paths.EMBEDDED_IMAGES)
+    table = read_table(paths.EMBEDDED_IMAGES, Path())
     assert [row["path"] for row in rows] == table.paths
     features = table.features.numpy()
     labels, splits, predicted = (

@@ -8,7 +8,7 @@ from stages.core.alexnet.embedding import read_image
 from stages.core.classifier import copies
 from stages.core.classifier.copies import alike, bundles, first_of_copies
 from stages.core.classifier.data import first_digests
-from stages.core.data.idx import read_digits
+from stages.core.data.idx import read_part
 from stages.core.data.images import open_rgb
 
 from common import paths
@@ -62,7 +62,7 @@ def test_a_picture_that_is_scaled_or_saved_anew_is_found(tmp_path, path, change,
 
 def test_pictures_that_differ_are_not_found(downloads, tmp_path):
     """Not even MNIST's digits, of which those of a kind look much alike."""
-    digits = read_digits(downloads / paths.MNIST, "t10k")[0][:1000]
+    digits = read_part(downloads / paths.MNIST, "t10k")[0][:1000]
     for index, digit in enumerate(digits):
         Image.fromarray(digit).save(tmp_path / f"{index:04}.png")
     files = [*PHOTOS, *sorted(tmp_path.iterdir())]
