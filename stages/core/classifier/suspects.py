@@ -90,7 +90,7 @@ def duplicates(digests: np.ndarray) -> list[tuple[int, int]]:
 
 def find_suspects(data: Data, judged: Sequence[tuple[Classifier, Part]]) -> list[Suspect]:
     """All of them: labels that look wrong, by the models of a cross-validation, and then
-    duplicates."""
+    duplicates, those with another label first."""
     paths, labels = data.table.paths, data.table.labels
     found = [
         Suspect(
@@ -105,8 +105,11 @@ def find_suspects(data: Data, judged: Sequence[tuple[Classifier, Part]]) -> list
         for row in np.flatnonzero(data.first != np.arange(len(paths))).tolist()
         if row not in later
     ]
+    copies = []
     for pairs, reason in ((equal, "same image"), (sorted(near), "nearly the same image")):
         for first, row in pairs:
-            differ = ", other label" * (len({labels[row], labels[first]} - {None}) > 1)
-            found.append(Suspect(paths[row], labels[row], reason + differ, "", None, paths[first]))
-    return found
+            differ = len({labels[row], labels[first]} - {None}) > 1
+            said = f"{reason}, other label" if differ else reason
+            copies.append((differ, Suspect(paths[row], labels[row], said, "", None, paths[first])))
+    copies.sort(key=lambda copy: not copy[0])  # one of the two labels must be wrong
+    return [*found, *(suspect for _, suspect in copies)]
