@@ -4,6 +4,7 @@ import csv
 import gc
 import hashlib
 import json
+import resource
 import tracemalloc
 from collections import Counter
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from stages.core.classifier import copies
 from stages.core.classifier import model as models
 from stages.core.classifier.model import load_classifier
 from stages.core.classifier.statistics import wilson
-from stages.core.classifier.table import Part
+from stages.core.classifier.table import Part, read_table
 from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.neighbours import SIDE, Mistake, Picture, draw_mistakes
 from stages.core.exact.functions import cross_entropy
@@ -230,6 +231,23 @@ class Largest(TorchDispatchMode):
         if isinstance(result, torch.Tensor) and not func.is_view:
             self.elements = max(self.elements, result.numel())
         return result
+
+
+def test_what_is_too_much_for_memory_leaves_no_file(folder):
+    """Nor if it is too much for the disk, too."""
+    make({"x": 40, "y": 40})
+    before = [*Path().rglob("*")]
+    table = read_table(paths.EMBEDDED_IMAGES, MADE)
+    assert isinstance(table.digests, np.memmap) and table.features.shape == (80, 256)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            read_table(paths.EMBEDDED_IMAGES, MADE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == MADE
+    assert {*Path().rglob("*")} - {MADE} == {*before}
 
 
 def test_images_take_less_memory_than_their_features(folder, monkeypatch):

@@ -2,7 +2,6 @@
 
 import csv
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from stages.core.alexnet.embedding import THUMBNAIL
 from stages.core.base.errors import InputError
+from stages.core.base.files import unnamed_file
 from stages.core.data.digits import FEATURE_MAPS
 from stages.core.exact.integers import means_of_maps
 
@@ -70,15 +70,14 @@ class Part:
 
 def read_table(folder: Path, place: Path) -> Table:
     """The rows of all Parquet files in a folder. One file at a time is read into memory. What there
-    is too much of is kept in a file in the folder `place` that has no name, and so is gone with the
-    process, however that ends. Raises InputError if a file holds something else."""
+    is too much of is kept in an unnamed file in the folder `place`. Raises InputError if a file
+    holds something else."""
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise InputError(f"{folder} has no Parquet files; `dvc repro embed_images` writes them")
     paths: list[str] = []
     labels: list[str | None] = []
-    place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=place) as file:
+    with unnamed_file(place) as file:
         for path in files:
             try:
                 part = pq.ParquetFile(path).read([*COLUMNS])
