@@ -82,11 +82,12 @@ class Classifier(NamedTuple):
         """The rows of those of some images that are nearest to an image's features (float32, K), by
         the Euclidean distance of standardised features."""
         place = self.standardised(image).double()
-        squares = []
-        for block in images.blocks(BATCH):
+        squares = np.empty(len(images), np.float32)  # small arrays would keep memory in pieces
+        for start, block in zip(range(0, len(images), BATCH), images.blocks(BATCH), strict=True):
             difference = self.standardised(block.features).double() - place
-            squares.append(means_of_maps((difference * difference)[:, None, None, :])[:, 0].numpy())
-        order = np.argsort(np.concatenate(squares), kind="stable")
+            means = means_of_maps((difference * difference)[:, None, None, :])
+            squares[start : start + len(block)] = means[:, 0]
+        order = np.argsort(squares, kind="stable")
         return images.rows.numpy()[order[:count]]
 
 
