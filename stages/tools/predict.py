@@ -5,7 +5,6 @@ The classifier is what the stage `classify_images` wrote, such as
 artifacts/image_classifier/model.safetensors, here or in another copy of the project.
 """
 
-import csv
 import io
 import os
 import sys
@@ -25,6 +24,7 @@ from stages.core.alexnet.embedding import (
     without_clutter,
 )
 from stages.core.base.errors import InputError, explained
+from stages.core.base.files import csv_writer
 from stages.core.classifier.model import (
     About,
     Classifier,
@@ -82,7 +82,7 @@ def predict(model_file: Path, alexnet: Path, given: Sequence[Path]) -> None:
     paths = [found for path in given for found in images_in(path)]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as in files, whatever the locale
-    table = csv.writer(sys.stdout, lineterminator="\n")
+    table = csv_writer(sys.stdout)
     table.writerow(("path", "label", "probability"))
     embed = partial(embed_images, folder=Path(), weights=alexnet, size=about.size, pool=True)
     num_rows = 0

@@ -1,5 +1,7 @@
 """What a model takes for what: its answers, the confusion matrix, and its worst mistakes."""
 
+import csv
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -37,6 +39,15 @@ def texts(figure):
 def test_answers_are_read_as_they_were_written(tmp_path):
     write_csv(tmp_path / "answers.csv", Prediction._fields, ANSWERS)
     assert read_predictions(tmp_path / "answers.csv", 6, DIGITS) == ANSWERS
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\nb", "a\r\nb", 'a"b', "a,b", "", "é"])
+def test_any_text_is_read_as_it_was_written(tmp_path, name):
+    path = tmp_path / "names.csv"
+    write_csv(path, ("name", "number"), [(name, 1), (name, 2)])
+    with path.open(encoding="utf-8", newline="") as file:
+        assert [*csv.reader(file)] == [["name", "number"], [name, "1"], [name, "2"]]
+    assert path.read_bytes().count(b"\n") == 3 + 2 * name.count("\n")
 
 
 def test_labels_in_a_file_are_names(tmp_path):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO
+from typing import Any, BinaryIO, TextIO
 from uuid import uuid4
 
 
@@ -90,11 +90,27 @@ def unnamed_file(folder: Path) -> Iterator[BinaryIO]:
         raise
 
 
+class UnixLines:
+    """Ends each line with a line feed alone."""
+
+    def __init__(self, text: TextIO) -> None:
+        self.text = text
+
+    def write(self, line: str) -> None:
+        self.text.write(line.removesuffix("\r\n") + "\n")
+
+
+def csv_writer(text: TextIO) -> Any:
+    """A writer of the module csv. Told of lines that end in both letters, it puts a field with
+    either of them into quotes; a carriage return in a file's name would else be read as an end."""
+    return csv.writer(UnixLines(text), lineterminator="\r\n")
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write a CSV file atomically; floats have enough digits to be read back exactly."""
     with new_file(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        table = csv.writer(text, lineterminator="\n")
+        table = csv_writer(text)
         table.writerow(header)
         table.writerows(rows)
         text.detach()
