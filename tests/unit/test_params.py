@@ -15,7 +15,9 @@ from common import parameters
 from common.parameters import MODELS, of_model, section
 from common.project import ROOT
 
-GOOD = {"digits": {"train": 2000, "val": 500, "test": 10000}}
+GOOD = {
+    "digits": {"path": "data/mnist", "labels": [], "train": 2000, "val": 500, "test": 10000},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +56,12 @@ def test_a_wrong_value_is_named(failure, change, message):
 
 
 def test_a_missing_key_is_named(failure):
-    write({"train": 2000, "val": 500})
+    write({key: value for key, value in GOOD["digits"].items() if key != "test"})
     assert failure("split_digits") == "params.yaml: digits.test is missing"
 
 
 def test_all_that_is_wrong_is_named_in_one_line(failure):
-    write({"train": -1, "val": 500, "tests": 7})
+    write({"path": "data/mnist", "labels": [], "train": -1, "val": 500, "tests": 7})
     assert failure("split_digits") == (
         "params.yaml: digits.train is -1; it should be greater than or equal to 1; "
         "digits.test is missing; digits.tests is not a parameter; is it misspelt?"
