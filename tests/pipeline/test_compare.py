@@ -93,7 +93,7 @@ def shown(folder, revision):
     return metrics["artifacts/metrics/mlp.json"]
 
 
-def test_parameters_and_metrics_are_dvc_s(tried, few):
+def test_parameters_and_metrics_are_dvc_s(pipeline, tried, few):
     read = Reader(few.read_text(encoding="utf-8"))
     assert read.tables["Those that differ"] == [
         ["Parameter", "HEAD", "few"],
@@ -107,7 +107,7 @@ def test_parameters_and_metrics_are_dvc_s(tried, few):
         assert found[name] == [*expected, f"{change['diff']:+.6g}".replace("-", "−")]
     of_models = [row for row in table if row[0].startswith("artifacts/metrics/")]
     assert len(of_models) == len(MODELS) * len(found)
-    classifier = json.loads((tried / paths.IMAGE_CLASSIFIER / "metrics.json").read_text("utf-8"))
+    classifier = json.loads((pipeline / paths.IMAGE_CLASSIFIER / "metrics.json").read_text("utf-8"))
     assert len(table) == 1 + len(of_models) + len(classifier)
     assert found["num_parameters"] == ["23860", "9550", "−14310"]
     others = [row for row in table[1:] if row[0] != "artifacts/metrics/mlp.json"]

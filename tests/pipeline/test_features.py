@@ -20,6 +20,7 @@ from torchvision.transforms import functional as TF
 
 from stages import embed_digits
 from stages.core.alexnet.network import alexnet
+from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import load_tensors
 
 from common import parameters, paths
@@ -80,7 +81,7 @@ def test_a_digit_s_features_do_not_depend_on_its_neighbours(pipeline, digits, em
 
 
 def test_the_file_is_the_one_that_the_library_writes(pipeline, embedded):
-    assert (pipeline / paths.EMBEDDED_DIGITS).read_bytes() == save(embedded)
+    assert (pipeline / paths.EMBEDDED_DIGITS).read_bytes() == save(embedded, in_metadata(DIGITS))
 
 
 def test_features_need_fewer_images_than_pixels(pipeline):
