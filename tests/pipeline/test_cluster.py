@@ -68,7 +68,7 @@ def test_the_bytes_are_the_same_with_1_2_and_7_workers(images):
             result = execute(images, *ON, address)
         assert result.returncode == 0, result.stderr
         assert result.stdout.splitlines()[0].startswith("Dask's dashboard: http://127.0.0.1:")
-        assert result.stdout.splitlines()[-1] == "2 stages ran."
+        assert result.stdout.splitlines()[-1] == "3 stages ran."
         assert embedded(images) == here
 
 
