@@ -38,7 +38,7 @@ def train() -> None:
 def prepare(folder: Path, count: int, epochs: int, evaluations: int) -> Path:
     """A folder with `count` digits to train on, 500 to validate on and as many to test on."""
     params = parameters.read()
-    params["digits"] = {"train": count, "val": 500, "test": 500}
+    params["digits"] |= {"train": count, "val": 500, "test": 500}
     iterations = epochs * (count // BATCH)
     of_model(params, "cnn").update(epochs=epochs, eval_every=iterations // evaluations)
     (folder / "data").mkdir(parents=True)

@@ -32,12 +32,13 @@ def small_pictures(params: Params) -> None:
     """An emulated processor is some fifty times slower than this one."""
     params["embed"]["size"] = params["images"]["size"] = 63
     params["photo"]["size"] = 127
+    params["classify_images"]["weight_decays"] = [0.1]
 
 
 def few_images(params: Params) -> None:
     """Some seconds on this processor."""
     small_pictures(params)
-    params["digits"] = {"train": 32, "val": 8, "test": 8}
+    params["digits"] |= {"train": 32, "val": 8, "test": 8}
     for model in parameters.MODELS:
         parameters.of_model(params, model)["batch_size"] = 16
     params["data_efficiency"]["counts"] = [32]
@@ -48,7 +49,7 @@ def few_images(params: Params) -> None:
 def fewer_images(params: Params) -> None:
     """Some minutes on an emulated processor."""
     small_pictures(params)
-    params["digits"] = {"train": 200, "val": 50, "test": 200}
+    params["digits"] |= {"train": 200, "val": 50, "test": 200}
     params["data_efficiency"]["counts"] = [100, 200]
 
 
@@ -98,7 +99,8 @@ def prepare(project: Path, change: Change, folder: Path) -> None:
     change(params)
     parameters.write(params, folder)
     (folder / "data").mkdir()
-    shutil.copy(ROOT / "data/grace_hopper.jpg", folder / "data")
+    for name in ("grace_hopper.jpg", "image_groups.csv"):
+        shutil.copy(ROOT / "data" / name, folder / "data")
     for source in outs(*downloads()):
         (folder / source).symlink_to(project / source)
 
@@ -164,7 +166,7 @@ def main() -> None:
         different |= bool(counts)
         params = parameters.read()
         processor.change(params)
-        digits = sum(params["digits"].values())
+        digits = sum(params["digits"][split] for split in ("train", "val", "test"))
         details = "".join(f"; {file}: {count:,}" for file, count in counts.items())
         total = sum(counts.values())
         print(f"| {processor.name} | {digits:,} | {len(files)} | {total:,}{details} |")
