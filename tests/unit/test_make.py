@@ -324,7 +324,8 @@ def test_what_lands_is_made_with_another_python_too_where_there_is_one(
     with_venv = "mkdir -p .venv/bin && ln -sf /bin/echo .venv/bin/python"
     result = landing("", with_venv)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == "-m pytest -m not slow tests/unit"
+    words = "-m pytest -m not slow --numprocesses 2 --dist worksteal tests/unit"
+    assert result.stdout.splitlines()[-1] == words
     asked = (tmp_path / "made").read_text(encoding="utf-8").splitlines()[-2:]
     name = other if "pyenv" in place else other.name
     assert [words.partition(", in ")[0] for words in asked] == [
