@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from stages.core.base.errors import InputError
-from stages.core.base.files import new_file, write_csv
+from stages.core.base.files import file_digest, new_file, write_csv
 from stages.core.base.params import PARAMS, Params, Seed, read_params
 from stages.core.base.progress import progress
 from stages.core.base.values import percent
@@ -22,27 +22,26 @@ from stages.core.classifier.data import Data, labelled_data
 from stages.core.classifier.model import (
     About,
     Classifier,
-    file_digest,
     fit,
     save_classifier,
 )
 from stages.core.classifier.pictures import thumbnail
+from stages.core.classifier.results import Point, Suspect
 from stages.core.classifier.statistics import (
     MOST_LABELS,
-    Point,
     balanced_accuracy,
     baseline_accuracy,
-    confusion_matrix,
     label_scores,
     most_confused,
     wilson,
 )
-from stages.core.classifier.suspects import FOLDS, Suspect, cross_validated, find_suspects
+from stages.core.classifier.suspects import FOLDS, cross_validated, find_suspects
 from stages.core.classifier.table import Part, read_groups, read_table
 from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.figure import in_font, names_in_font, save_figure
 from stages.core.drawing.intervals import draw_accuracy
 from stages.core.drawing.neighbours import SIDE, Mistake, Picture, draw_mistakes
+from stages.core.learning.predictions import confusion_matrix
 
 KEY = f"{PARAMS}: classify_images"
 COUNTS = [step * 10**power for power in range(7) for step in (1, 2, 5)]  # images of each label

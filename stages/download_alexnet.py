@@ -11,6 +11,7 @@ from stages.core.base.command import run
 
 import numpy as np
 
+from stages.core.base.files import file_digest
 from stages.core.base.tensors import save_tensors
 from stages.core.fetch.archives import read_tar
 from stages.core.fetch.download import SourceError, download, first_good
@@ -37,8 +38,7 @@ def from_torchvision() -> dict[str, np.ndarray]:
     from torchvision.models import AlexNet_Weights
 
     path = download(url := AlexNet_Weights.IMAGENET1K_V1.url, digest=None)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = file_digest(path)
     if not sha256.startswith(path.stem.rsplit("-", 1)[-1]):
         path.unlink()
         raise SourceError(f"{url}: its sha256 is {sha256}, but its name has another")

@@ -61,7 +61,8 @@ def main(name: str, answers: Path, digits: Path, confusion: Path, mistakes: Path
     labels = read_labels(digits)
     predictions = read_predictions(answers, len(images), labels)
     shown = names_in_font(labels)
-    counts = confusion_matrix(predictions, len(labels))
+    actual, predicted, _ = zip(*predictions, strict=True)
+    counts = confusion_matrix(actual, predicted, len(labels))
     save_figure(draw_confusion(title, counts, shown, one_of(labels)), confusion)
     save_figure(draw_mistakes(title, images, predictions, shown), mistakes)
 

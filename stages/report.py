@@ -13,12 +13,11 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.errors import InputError
-from stages.core.base.files import new_file, write_csv
+from stages.core.base.files import file_digest, new_file, write_csv
 from stages.core.base.labels import one_of, read_labels
 from stages.core.base.params import PARAMS, Name, read_params
 from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
-from stages.core.classifier.model import file_digest
 from stages.core.drawing.shades import STEPS, shades
 from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.predictions import confusion_matrix, read_predictions
@@ -122,9 +121,10 @@ def main(
         name: read_predictions(predictions / f"{name}.csv", len(test_images), labels)
         for name in trained
     }
-    matrices = {
-        name: confusion_matrix(found, len(labels)) for name, found in predictions_of.items()
-    }
+    matrices = {}
+    for name, found in predictions_of.items():
+        actual, predicted, _ = zip(*found, strict=True)
+        matrices[name] = confusion_matrix(actual, predicted, len(labels))
     convolutions = read_table(convolution / "shapes.csv", dict)
     features = load_tensors(alexnet / "features.safetensors")["features"]
     efficiency = read_table(

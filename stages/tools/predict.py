@@ -24,11 +24,10 @@ from stages.core.alexnet.embedding import (
     without_clutter,
 )
 from stages.core.base.errors import InputError, explained
-from stages.core.base.files import csv_writer
+from stages.core.base.files import csv_writer, file_digest
 from stages.core.classifier.model import (
     About,
     Classifier,
-    file_digest,
     likeliest,
     load_classifier,
 )

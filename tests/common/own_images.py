@@ -8,14 +8,13 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.files import write_csv
+from stages.core.classifier.results import Point, Suspect
 from stages.core.classifier.statistics import (
-    Point,
     balanced_accuracy,
-    confusion_matrix,
     label_scores,
     wilson,
 )
-from stages.core.classifier.suspects import Suspect
+from stages.core.learning.predictions import confusion_matrix
 
 from common import parameters, paths
 

@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 
 from stages.core.base.values import percent
 from stages.core.classifier.pictures import thumbnail
-from stages.core.classifier.suspects import Suspect
+from stages.core.classifier.results import Suspect
 from stages.core.page.images import PICTURES, SIDE, as_jpeg, first_pictures, shortened
 
 from common import parameters, paths

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.core.alexnet.embedding import read_image
 from stages.core.alexnet.network import alexnet, features
 from stages.core.classifier.model import About, Classifier
+from stages.core.data.squares import read_image
 from stages.core.exact.integers import means_of_maps
 from stages.tools import export, predict
 

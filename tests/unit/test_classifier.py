@@ -20,7 +20,6 @@ from stages.core.classifier.split import assign, check_splits, places, split_key
 from stages.core.classifier.statistics import (
     balanced_accuracy,
     baseline_accuracy,
-    confusion_matrix,
     label_scores,
     wilson,
 )
@@ -32,6 +31,7 @@ from stages.core.classifier.suspects import (
 )
 from stages.core.classifier.table import Part, Table
 from stages.core.exact.functions import cross_entropy
+from stages.core.learning.predictions import confusion_matrix
 
 from common.audit import InexactError, audited
 

@@ -17,13 +17,14 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stages import classify_images
-from stages.core.alexnet.embedding import THUMBNAIL, Embedded, Row, write_rows
+from stages.core.alexnet.embedding import Embedded, write_rows
 from stages.core.base.tensors import save_tensors
 from stages.core.classifier import copies
 from stages.core.classifier import model as models
 from stages.core.classifier.model import load_classifier
 from stages.core.classifier.statistics import wilson
 from stages.core.classifier.table import Part, read_table
+from stages.core.data.squares import THUMBNAIL, Row
 from stages.core.drawing.confusion import draw_confusion
 from stages.core.drawing.neighbours import SIDE, Mistake, Picture, draw_mistakes
 from stages.core.exact.functions import cross_entropy

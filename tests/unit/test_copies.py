@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from stages.core.alexnet.embedding import read_image
 from stages.core.classifier import copies
 from stages.core.classifier.copies import alike, bundles, first_of_copies
 from stages.core.classifier.data import first_digests
 from stages.core.data.idx import read_part
 from stages.core.data.images import open_rgb
+from stages.core.data.squares import read_image
 
 from common import paths
 from common.project import ROOT

@@ -81,7 +81,8 @@ def test_a_table_that_is_none_is_one_line(tmp_path, content, problem):
 
 
 def test_a_confusion_matrix_has_the_digits_in_rows():
-    counts = confusion_matrix(ANSWERS, 10)
+    actual, predicted, _ = zip(*ANSWERS, strict=True)
+    counts = confusion_matrix(actual, predicted, 10)
     assert counts.shape == (10, 10) and counts.sum() == 6 and counts.trace() == 2
     assert (counts[5, 3], counts[3, 5], counts[8, 3], counts[0, 6]) == (2, 0, 1, 1)
 

@@ -1,6 +1,5 @@
 """AlexNet's features of image files, as rows of Parquet files."""
 
-import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -12,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image, ImageOps
 from torchvision.models import AlexNet
 
 from stages.core.alexnet.network import alexnet, features
 from stages.core.base.files import new_file
-from stages.core.data.images import UnreadableImage, open_with_size
+from stages.core.data.images import UnreadableImage
+from stages.core.data.squares import THUMBNAIL, Row, read_image
 from stages.core.exact.integers import means_of_maps
 
 # What cannot be read counts as an image if its name ends like an image's, or if it begins like one.
@@ -34,8 +33,6 @@ CONTENT = re.compile(
 )
 HEIC = re.compile(rb".{4}ftyp(hei|hev|mif|msf)", re.DOTALL)
 
-THUMBNAIL = 16  # its side, pixels
-
 # Folders of files that programs keep for themselves. Some of them are images, but not the user's.
 CLUTTER = {
     ".ipynb_checkpoints": "is in a folder of notebook checkpoints",
@@ -43,20 +40,6 @@ CLUTTER = {
     "@eaDir": "is in a folder of a file server's thumbnails",
     "$RECYCLE.BIN": "is in Windows's recycle bin",
 }
-
-
-class Row(NamedTuple):
-    """An image's columns before its features: its path in the folder; as its label the top-level
-    subfolder, as in torchvision's ImageFolder; its width and height in pixels, as stored; the
-    SHA-256 of what the network sees, by which equal images are found; and that as THUMBNAIL ×
-    THUMBNAIL grey levels, by which nearly equal ones are found."""
-
-    path: str
-    label: str | None
-    width: int
-    height: int
-    digest: str
-    thumbnail: bytes
 
 
 class Skipped(NamedTuple):
@@ -114,24 +97,6 @@ def without_clutter(paths: Sequence[str]) -> tuple[list[str], list[Skipped]]:
         else:
             images.append(path)
     return images, skipped
-
-
-def read_image(folder: Path, path: str, size: int) -> tuple[Row, np.ndarray]:
-    """An image's row, and its central square scaled to size × size × 3 (uint8).
-
-    Raises UnreadableImage.
-    """
-    try:
-        name = os.fsencode(path).decode()  # in the user's locale, `path` may be something else
-    except UnicodeDecodeError:
-        raise UnreadableImage("has a name that is not UTF-8") from None
-    picture, (width, height) = open_with_size(folder / path, side=size)
-    label, inside, _ = name.partition("/")
-    square = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-    digest = hashlib.sha256(square.tobytes()).hexdigest()
-    grey = square.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    row = Row(name, label if inside else None, width, height, digest, grey.tobytes())
-    return row, np.asarray(square)
 
 
 def why_skipped(folder: Path, path: str, error: UnreadableImage) -> Skipped:

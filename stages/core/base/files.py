@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import io
 import os
 import shutil
@@ -80,14 +81,20 @@ def new_folder(path: Path) -> Iterator[Path]:
 @contextmanager
 def unnamed_file(folder: Path) -> Iterator[BinaryIO]:
     """Open a new file for what is too much for memory. It has no name, so it is gone with whoever
-    has it open, however that ends. An OSError names the folder."""
+    has it open, however that ends. An OSError that names no file names the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder) as file:
             yield file
     except OSError as error:
-        error.filename = folder
+        error.filename = error.filename or folder
         raise
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class UnixLines:

@@ -1,6 +1,5 @@
 """The small model on top of AlexNet's features: a multinomial logistic regression."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from itertools import islice
@@ -144,12 +143,6 @@ def fit(images: Part, num_labels: int, weight_decay: float, seed: int) -> Classi
             optimizer.learning_rate = LEARNING_RATE * (num_iterations - iteration) / num_iterations
             optimizer.update([gradient])
     return Classifier(mean, std, model.weight.detach(), model.bias.detach())
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_classifier(model: Classifier, about: About, path: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.core.alexnet.embedding import read_image
 from stages.core.base.errors import InputError
 from stages.core.data.images import UnreadableImage
+from stages.core.data.squares import read_image
 
 
 def thumbnail(folder: Path, path: str, size: int, side: int) -> np.ndarray:

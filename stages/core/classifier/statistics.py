@@ -24,16 +24,6 @@ class LabelScores(NamedTuple):
     f1: float
 
 
-class Point(NamedTuple):
-    """The test accuracy after training on up to so many images of each label, and the ends of its
-    95 % interval."""
-
-    images: int
-    accuracy: float
-    low: float
-    high: float
-
-
 def wilson(right: int, total: int) -> tuple[float, float]:
     """The 95 % interval of a share, by its number of successes (Wilson, 1927): unlike the usual
     ± interval, it holds for few images, and stays between 0 and 1."""
@@ -42,13 +32,6 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     middle = (share + square / (2 * total)) / scale
     width = Z * math.sqrt(share * (1 - share) / total + square / (4 * total * total)) / scale
     return max(0.0, middle - width), min(1.0, middle + width)
-
-
-def confusion_matrix(actual: np.ndarray, predicted: np.ndarray, num_labels: int) -> np.ndarray:
-    """How many images of each label (rows) got which answer (columns)."""
-    counts = np.zeros((num_labels, num_labels), np.int64)
-    np.add.at(counts, (actual, predicted), 1)
-    return counts
 
 
 def most_confused(counts: np.ndarray, number: int) -> list[int]:

@@ -2,30 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from stages.core.classifier.data import Data
 from stages.core.classifier.model import Classifier, fit
+from stages.core.classifier.results import Suspect
 from stages.core.classifier.table import Part
 from stages.core.exact.integers import exact_mean
 
 FOLDS = 5
-
-
-class Suspect(NamedTuple):
-    """An image to look at. For a label that looks wrong: the label that the model takes it for, and
-    the probability of the one that it has. For a duplicate: the path of the first that is the same,
-    or nearly the same."""
-
-    path: str
-    label: str | None
-    reason: str
-    suggestion: str
-    probability: float | None
-    same_as: str
 
 
 def cross_validated(

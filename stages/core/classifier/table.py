@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from stages.core.alexnet.embedding import THUMBNAIL
 from stages.core.base.errors import InputError
 from stages.core.base.files import unnamed_file
 from stages.core.data.digits import FEATURE_MAPS
+from stages.core.data.squares import THUMBNAIL
 from stages.core.exact.integers import means_of_maps
 
 COLUMNS = ("path", "label", "digest", "thumbnail", "features")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from stages.core.base.errors import InputError
 
@@ -45,11 +46,10 @@ def read_predictions(path: Path, count: int, labels: Sequence[str]) -> list[Pred
     return predictions
 
 
-def confusion_matrix(predictions: Sequence[Prediction], num_labels: int) -> np.ndarray:
+def confusion_matrix(actual: ArrayLike, predicted: ArrayLike, num_labels: int) -> np.ndarray:
     """How many images of each label (rows) got which answer (columns)."""
     counts = np.zeros((num_labels, num_labels), np.int64)
-    for actual, predicted, _ in predictions:
-        counts[actual, predicted] += 1
+    np.add.at(counts, (np.asarray(actual), np.asarray(predicted)), 1)
     return counts
 
 

@@ -18,14 +18,13 @@ from PIL import Image
 
 from stages.core.base.errors import InputError
 from stages.core.classifier.pictures import thumbnail
+from stages.core.classifier.results import Point, Suspect
 from stages.core.classifier.statistics import (
     MOST_LABELS,
-    Point,
-    confusion_matrix,
     most_confused,
 )
-from stages.core.classifier.suspects import Suspect
 from stages.core.drawing.shades import shades
+from stages.core.learning.predictions import confusion_matrix
 from stages.core.page.chart import Chart, Line
 from stages.core.page.tables import read_table
 from stages.core.parallel.threads import in_threads

@@ -67,7 +67,7 @@ def render(
     )
     environment.globals["frame"] = chart
     environment.filters["shape"] = lambda shape: "\u00a0×\u00a0".join(map(str, shape))
-    environment.filters |= {"percent": percent, "rounded": rounded, "in_words": in_words}
+    environment.filters |= {"percent": percent, "rounded": rounded, "spelled": spelled}
     style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
     engine = (TEMPLATES / engine).read_text(encoding="utf-8") if engine else ""
@@ -84,7 +84,7 @@ def render(
     return page.encode()
 
 
-def in_words(number: int) -> str:
+def spelled(number: int) -> str:
     """A number in a sentence: in letters up to ten."""
     words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     return words[number] if number < len(words) else f"{number:,}"

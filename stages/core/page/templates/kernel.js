@@ -35,7 +35,7 @@ const slid = {}; // the last settings, and what they gave: `input` with padding,
       const first = layers.find(({ name }) => `${name}.weight` in weights);
       if (first.kind !== "conv") return [];
       const stack = unpack(weights[`${first.name}.weight`], Float32Array);
-      return [[`${title}: ${first.name}, learned from ${data.one === "digit" ? "digits" : "images"}`, kernelsOf(stack, `${title}, kernel`)]];
+      return [[`${title}: ${first.name}, learned from ${IMAGE}s`, kernelsOf(stack, `${title}, kernel`)]];
     });
   }
 

@@ -2,6 +2,8 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 
+const IMAGE = data.one === "digit" ? "digit" : "image"; // what the page calls one to learn from
+
 const MOST = 64; // hidden units, or feature maps, of a layer that are shown
 
 /** An element of the page by its id. */

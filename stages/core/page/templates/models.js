@@ -2,7 +2,6 @@
 
 const digits = unpack(data.digits, Uint8Array); // of the test images
 const SIDE = digits.shape[1]; // of an image, pixels
-const IMAGE = data.one === "digit" ? "digit" : "image"; // what the page calls one
 const titleOf = (model) => data.titles[model];
 
 /** A model's layers, each with its name, its parameters and, where it has them, its weights. */
