@@ -16,6 +16,7 @@ from stages.core.alexnet.embedding import (
     Batch,
     Embedded,
     Skipped,
+    batches,
     embed_images,
     skipped_images,
     without_clutter,
@@ -29,7 +30,6 @@ from stages.core.base.progress import Progress, progress
 from stages.core.data.folder import Files, digested_files
 from stages.core.parallel.cluster import spread
 
-BATCH = 32  # images at a time through the network
 ROWS = 512  # per file, at most: 0.5 MB of averaged features, 19 MB of 256 × 6 × 6
 NAMED = 3  # files in a message, at most
 
@@ -40,11 +40,6 @@ class ImagesParams(Params):
     pool: bool
     max_skipped: Annotated[int, Field(ge=0)]
     groups: str = ""  # only `classify_images` reads it, which requires it
-
-
-def batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(paths), BATCH):
-        yield paths[start : start + BATCH]
 
 
 def unreadable(skipped: Iterable[Skipped]) -> list[Skipped]:

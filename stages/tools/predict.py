@@ -19,6 +19,7 @@ import torch
 
 from stages.core.alexnet.embedding import (
     Skipped,
+    batches,
     embed_images,
     printable,
     without_clutter,
@@ -34,7 +35,6 @@ from stages.core.classifier.model import (
 from stages.core.parallel.threads import in_threads
 
 ALEXNET = Path("data/alexnet/features.safetensors")
-BATCH = 32  # images at a time through the network
 
 
 def images_in(path: Path) -> Iterator[str]:
@@ -49,11 +49,6 @@ def images_in(path: Path) -> Iterator[str]:
         found = [(below / name).as_posix() for name in sorted(names, key=os.fsencode)]
         yield from (str(path / name) for name in without_clutter(found)[0])
         folders.sort(key=os.fsencode)
-
-
-def batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(paths), BATCH):
-        yield paths[start : start + BATCH]
 
 
 def load_with_network(model_file: Path, alexnet: Path) -> tuple[Classifier, About]:

@@ -17,7 +17,7 @@ from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.learning.predictions import Prediction
 from stages.core.learning.trained import LAYERS, TrainedModel, load_model
 from stages.core.page.learning import first_units
-from stages.core.page.models import WEIGHT_BYTES, answering
+from stages.core.page.models import WEIGHT_BYTES, WORDS, answering
 from stages.core.page.training import digits_that_fit
 
 from common import parameters, paths
@@ -29,15 +29,6 @@ from common.stages import run_stage
 
 PARAMS = parameters.read()
 TITLES = {name: model["title"] for name, model in PARAMS["models"].items()}
-WORDS = {
-    "conv": "convolution",
-    "max_pool": "max pooling",
-    "avg_pool": "average pooling",
-    "relu": "ReLU",
-    "tanh": "tanh",
-    "dropout": "dropout",
-    "linear": "linear",
-}
 RESULTS = "Results: the share of the digits that each model recognises, and its loss in nats"
 SHAPES = "The shapes, from input to output"
 

@@ -1,19 +1,22 @@
 """Other images than MNIST's, by parameters alone: 26 letters of 24 × 24 pixels."""
 
 import json
+import textwrap
 from pathlib import Path
 from string import ascii_uppercase
 
+import numpy as np
 import pytest
 
 from stages.core.data.digits import read_splits
+from stages.core.data.idx import read_part
 from stages.core.learning.trained import load_model
 
 from common import parameters, paths
 from common.artifacts import rows_of
 from common.letters import SIDE, write_letters
 from common.pages import needs_chromium, opened
-from common.project import REPRO, copy_pipeline, execute
+from common.project import REPRO, ROOT, copy_pipeline, execute
 from common.stages import run_stage
 
 LETTERS = [*ascii_uppercase]
@@ -79,3 +82,15 @@ def test_a_model_with_too_few_logits_is_one_line(tmp_path, monkeypatch, failure)
         "params.yaml: models.logistic.layers.layer.units is 10; "
         "the last layer should have 26, one for each label"
     )
+
+
+def test_the_lines_of_the_docs_write_such_files(tmp_path):
+    text = (ROOT / "docs/own-pipeline.md").read_text(encoding="utf-8")
+    lines = text[text.index("    import struct\n") :].split("\n## ")[0]
+    found = {}
+    exec(textwrap.dedent(lines), found)
+    images = np.arange(3 * 25).reshape(3, 5, 5)
+    found["write_idx"](tmp_path / "train-images-idx3-ubyte", images)
+    found["write_idx"](tmp_path / "train-labels-idx1-ubyte", np.array([7, 1, 4]))
+    part = read_part(tmp_path, "train")
+    assert np.array_equal(part.images, images) and part.labels.tolist() == [7, 1, 4]

@@ -13,6 +13,7 @@ from dvc_data.hashfile.build import build
 from PIL import Image
 
 from stages import embed_images
+from stages.core.alexnet import embedding
 from stages.core.data.folder import digested_files
 from stages.core.parallel import cluster
 
@@ -79,7 +80,7 @@ def test_files_are_of_bounded_size_and_in_order(folder, monkeypatch):
         shutil.copy("own/red/one.png", f"own/red/copy{index}.png")
     Path("own/red/notes.txt").write_text("not an image, and not taken for one", encoding="utf-8")
     monkeypatch.setattr(embed_images, "ROWS", 3)
-    monkeypatch.setattr(embed_images, "BATCH", 5)
+    monkeypatch.setattr(embedding, "BATCH", 5)
     run_stage("embed_images")
     files = sorted(paths.EMBEDDED_IMAGES.glob("*.parquet"))
     assert [pq.read_metadata(file).num_rows for file in files] == [3, 3, 2]
@@ -188,7 +189,7 @@ def test_more_of_them_fail_the_stage_which_lists_them_all(folder, failure, monke
     """Also those that it had not come to when there were too many."""
     reasons = broken(folder)
     (folder / "README").write_text("no image", encoding="utf-8")
-    monkeypatch.setattr(embed_images, "BATCH", 2)
+    monkeypatch.setattr(embedding, "BATCH", 2)
     write_params(max_skipped=2)
     message = failure("embed_images")
     assert message.startswith(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.core.alexnet import embedding
 from stages.tools import predict
 
 from common import parameters, paths
@@ -65,7 +66,7 @@ def run(trained, monkeypatch, capsys):
 
 
 def test_it_says_what_the_stage_said_to_the_last_bit(run, monkeypatch):
-    monkeypatch.setattr(predict, "BATCH", 5)
+    monkeypatch.setattr(embedding, "BATCH", 5)
     out, message = run(MODEL, "own")
     assert not message and out.startswith(HEADER)
     rows = [*csv.DictReader(io.StringIO(out))]

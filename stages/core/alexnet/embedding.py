@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,8 @@ from stages.core.base.files import new_file
 from stages.core.data.images import UnreadableImage
 from stages.core.data.squares import THUMBNAIL, Row, read_image
 from stages.core.exact.integers import means_of_maps
+
+BATCH = 32  # images at a time through the network
 
 # What cannot be read counts as an image if its name ends like an image's, or if it begins like one.
 SUFFIX = re.compile(
@@ -74,6 +76,12 @@ SCHEMA = pa.schema(
         "thumbnail": pa.binary(THUMBNAIL**2),
     }
 )
+
+
+def batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """So many paths at a time as go through the network together."""
+    for start in range(0, len(paths), BATCH):
+        yield paths[start : start + BATCH]
 
 
 def printable(path: str) -> str:

@@ -80,8 +80,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def unnamed_file(folder: Path) -> Iterator[BinaryIO]:
-    """Open a new file for what is too much for memory. It has no name, so it is gone with whoever
-    has it open, however that ends. An OSError that names no file names the folder."""
+    """Open a new file for what does not fit into memory. It has no name, so it disappears with the
+    process, however that ends. An OSError that names no file names the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder) as file:
@@ -108,8 +108,8 @@ class UnixLines:
 
 
 def csv_writer(text: TextIO) -> Any:
-    """A writer of the module csv. Told of lines that end in both letters, it puts a field with
-    either of them into quotes; a carriage return in a file's name would else be read as an end."""
+    """A writer of the module csv, which quotes a field that has a character of the line's end. Of a
+    line feed alone, a carriage return would not be quoted, and readers would take it for an end."""
     return csv.writer(UnixLines(text), lineterminator="\r\n")
 
 

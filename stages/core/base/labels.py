@@ -19,8 +19,10 @@ def one_of(labels: Sequence[str]) -> str:
 
 
 def _label_name(name: str) -> str:
-    if not name.isprintable() or not 0 < len(name) <= 30 or name.strip(" .") != name or "/" in name:
-        raise ValueError("it should be 1 to 30 letters that can be the name of a folder")
+    if not name.isprintable() or not 0 < len(name) <= 30 or name.strip(" .") != name:
+        raise ValueError("it should be 1 to 30 characters, with no space or dot at an end")
+    if found := set(name) & set('/\\:*?"<>|'):
+        raise ValueError(f"it should do without {min(found)}, which no folder can have everywhere")
     return name
 
 

@@ -52,7 +52,7 @@ def read_part(folder: Path, part: str) -> Labelled:
     for path in paths:
         if not path.exists():
             raise InputError(
-                f"{path} is missing; the images are in four files named as MNIST's, not compressed"
+                f"{path} is missing; there should be four files named like MNIST's, uncompressed"
             )
     images, labels = read_idx(paths[0], ndim=3), read_idx(paths[1], ndim=1)
     if len(images) != len(labels):

@@ -25,7 +25,7 @@
   /** "7 test images of cat are taken for dog". */
   function words({ place: [row, column], count }) {
     const [label, answer] = [row, column].map((each) => `\u2068${labels[each]}\u2069`); // isolated
-    const images = `${count.toLocaleString("en")} test image${count === 1 ? "" : "s"} of ${label}`;
+    const images = `${grouped(count)} test image${count === 1 ? "" : "s"} of ${label}`;
     const verb = count === 1 ? "is" : "are";
     return `${images} ${verb} ${row === column ? "recognised" : `taken for ${answer}`}`;
   }
@@ -42,7 +42,7 @@
       element("ul", { className: "tiles" }, ...tiles),
     );
     if (left) {
-      const more = `${tiles.length ? "and " : ""}${left.toLocaleString("en")} more`;
+      const more = `${tiles.length ? "and " : ""}${grouped(left)} more`;
       inside.append(element("p", { className: "ui", textContent: `${more}, for which the page has no room` }));
     }
     const row = element("tr", {}, element("td", { colSpan: labels.length + 1 }, inside));

@@ -93,6 +93,9 @@ function signed(value) {
   return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 }
 
+/** With commas between thousands. */
+const grouped = (count) => count.toLocaleString("en");
+
 /** So many places of what is not negative, a half upwards by its decimal digits, as in tables. */
 function rounded(value, places) {
   const scale = 10 ** places;

@@ -57,9 +57,6 @@ function digitsOf(start, count) {
   };
 }
 
-/** With commas between thousands. */
-const grouped = (count) => count.toLocaleString("en");
-
 // ---- Numbers, written and refused as in the pipeline.
 
 /** A number as Python writes it. */
