@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO, TextIO
+from typing import IO, Any, BinaryIO, TextIO
 from uuid import uuid4
 
 
@@ -79,7 +79,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def unnamed_file(folder: Path) -> Iterator[BinaryIO]:
+def unnamed_file(folder: Path) -> Iterator[IO[bytes]]:
     """Open a new file for what does not fit into memory. It has no name, so it disappears with the
     process, however that ends. An OSError that names no file names the folder."""
     try:
