@@ -23,12 +23,14 @@ KINDS = {
     "models.*": "stages.train:ModelParams",
     "embed": "stages.embed_digits:EmbedParams",
     "weight_grid": "stages.weight_grid:WeightGridParams",
+    "exciting_patches": "stages.exciting_patches:ExcitingPatchesParams",
     "photo": "stages.prepare_photo:PhotoParams",
     "convolve": "stages.convolve:ConvolveParams",
     "alexnet_maps": "stages.alexnet_maps:AlexNetMapsParams",
     "data_efficiency": "stages.data_efficiency:DataEfficiencyParams",
     "images": "stages.embed_images:ImagesParams",
     "classify_images": "stages.classify_images:ClassifyImagesParams",
+    "alexnet_patches": "stages.alexnet_patches:AlexNetPatchesParams",
 }
 
 

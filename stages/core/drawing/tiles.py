@@ -45,3 +45,15 @@ def at_side(square: np.ndarray, side: int, ground: int) -> np.ndarray:
     zoomed = square.repeat(zoom, axis=0).repeat(zoom, axis=1)
     margin = (side - len(zoomed)) // 2
     return cut_out(zoomed, -margin, -margin, side, ground)
+
+
+def framed(
+    image: np.ndarray, top: int, left: int, side: int, colour: tuple[int, int, int]
+) -> np.ndarray:
+    """An image (height × width × 3) with a frame of one pixel around a square, as far as it is
+    within the image."""
+    margin = side + 1  # so that no part of the frame is beyond the canvas
+    canvas = np.pad(image, ((margin, margin), (margin, margin), (0, 0)))
+    frame = canvas[top - 1 + margin :, left - 1 + margin :][: side + 2, : side + 2]
+    frame[[0, -1]] = frame[:, [0, -1]] = colour
+    return canvas[margin:-margin, margin:-margin]
