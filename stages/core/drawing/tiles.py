@@ -52,8 +52,12 @@ def framed(
 ) -> np.ndarray:
     """An image (height × width × 3) with a frame of one pixel around a square, as far as it is
     within the image."""
-    margin = side + 1  # so that no part of the frame is beyond the canvas
-    canvas = np.pad(image, ((margin, margin), (margin, margin), (0, 0)))
-    frame = canvas[top - 1 + margin :, left - 1 + margin :][: side + 2, : side + 2]
-    frame[[0, -1]] = frame[:, [0, -1]] = colour
-    return canvas[margin:-margin, margin:-margin]
+
+    def inside(margin: int) -> np.ndarray:
+        rows, columns = (
+            (np.arange(extent) >= start - margin) & (np.arange(extent) < start + side + margin)
+            for extent, start in zip(image.shape[:2], (top, left), strict=True)
+        )
+        return rows[:, None] & columns
+
+    return np.where((inside(1) & ~inside(0))[..., None], np.array(colour, image.dtype), image)
