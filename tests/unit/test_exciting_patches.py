@@ -372,11 +372,11 @@ def test_alexnet_s_patches_are_all_that_counts_for_their_activations(images):
         "receptive_fields.csv",
     ]
     told = rows_of(out / "receptive_fields.csv")
-    assert FIELDS == {
+    assert {
         row["layer"]: tuple(int(row[key]) for key in ("size", "step", "start"))
         for row in told
         if row["layer"].startswith("conv")
-    }
+    } == FIELDS
     assert [(row["layer"], row["kernel"], row["stride"]) for row in told] == [
         *(("conv1", "11", "4"), ("pool1", "3", "2"), ("conv2", "5", "1"), ("pool2", "3", "2")),
         *((f"conv{number}", "3", "1") for number in (3, 4, 5)),
