@@ -17,7 +17,6 @@ from playwright.sync_api import Browser, Page, expect
 from stages.core.base.files import write_csv
 from stages.core.base.labels import DIGITS
 from stages.core.base.tensors import save_tensors
-from stages.core.learning.layers import Conv
 from stages.core.learning.models import build, num_parameters, weights
 from stages.core.learning.trained import LAYERS, TrainedModel, save_model
 
@@ -166,13 +165,10 @@ def add_model(
     metrics = json.loads((folder / paths.metrics("mlp")).read_text(encoding="utf-8"))
     metrics["num_parameters"] = num_parameters(model)
     (folder / paths.metrics(name)).write_text(json.dumps(metrics), encoding="utf-8")
-    convolutions = {key: each for key, each in checked.items() if isinstance(each, Conv)}
+    layers_with_weights = [key.removesuffix(".bias") for key in weights(model) if "bias" in key]
     patches = folder / paths.INTERPRETATION / "patches"
-    write_csv(patches / f"{name}.csv", ("layer", "unit"), [(key, 0) for key in convolutions])
-    tiles = {
-        key: np.zeros((each.channels, 1, each.kernel, each.kernel), np.uint8)
-        for key, each in convolutions.items()
-    }
+    write_csv(patches / f"{name}.csv", ("layer", "unit"), [(key, 0) for key in layers_with_weights])
+    tiles = {key: np.zeros((2, 1, 3, 3), np.uint8) for key in layers_with_weights}
     save_tensors(tiles, patches / f"{name}.safetensors")
     if name != "mlp":
         for path in (paths.curves, paths.predictions):

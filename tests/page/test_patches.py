@@ -160,7 +160,8 @@ def test_other_models_are_shown_too(folder):
     """Those that see pixels and have convolutions, as far as there is room."""
     add_model(folder, "net", {"one": CONV, "two": CONV | {"channels": 200}, "fc": FC}, "Net")
     noise = np.random.default_rng(0).integers(0, 256, (2, 200, 8, 9, 9), np.uint8)
-    save_tensors({"one": noise[0, :3], "two": noise[1]}, MODELS / "net.safetensors")
+    tiles = {"one": noise[0, :3], "two": noise[1], "fc": noise[0, :1]}
+    save_tensors(tiles, MODELS / "net.safetensors")
     write_csv(MODELS / "net.csv", ("layer", "unit"), [("one", 0), ("one", 2), ("two", 7)])
     run_stage("report")
     section = section_of(paths.REPORT)
@@ -181,11 +182,16 @@ def test_files_that_are_wrong_are_one_line(folder, failure):
     path = MODELS / "cnn.safetensors"
     before = path.read_bytes()
     save_tensors({"other": np.zeros((1, 1, 3, 3), np.uint8)}, path)
-    assert failure("report") == f"{path} has no patches of conv1; `dvc repro` writes them"
+    assert failure("report") == (
+        f"{path} has the tensors ['other']; it should have ['conv1', 'conv2', 'fc']"
+    )
     path.write_bytes(before)
     path = ALEXNET / "receptive_fields.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("layer,kernel\nconv1,11\n", encoding="utf-8")
     assert failure("report") == f"{path} has no column 'stride'; its stage would write one"
+    path.write_text("\n".join(lines[:-1]), encoding="utf-8")
+    assert failure("report").startswith(f"{path} should have a row for each of conv1, pool1, ")
 
 
 @needs_chromium

@@ -16,12 +16,14 @@ from stages.core.page.images import as_jpeg
 from stages.core.page.page import Picture, picture
 from stages.core.page.tables import read_table
 
+LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5")  # of AlexNet
+CONVOLUTIONS = tuple(layer for layer in LAYERS if layer.startswith("conv"))
 CHANNELS, PLACES = 4, 4  # of each of AlexNet's convolutions: the first ones, in rows and in columns
 SIDE = 28  # of a patch of a digit, pixels, about
 NESTED_SIDE = 240  # of the picture of receptive fields within one another, pixels
 QUALITIES = (75, 60, 45, 30, 15)  # of JPEG; the first that is small enough
-SHEET_BYTES = 18_000  # of the patches of a convolution, at most
-MODEL_BYTES = 30_000  # of all models' patches; those that do not fit are named
+SHEET_BYTES = 18_000  # of the patches of one of AlexNet's convolutions
+MODEL_BYTES = 30_000  # of all models' patches; the page says so if some do not fit
 
 
 class Seen(NamedTuple):
@@ -37,7 +39,7 @@ class Seen(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where something excites a channel, in the photograph if `source` is photo."""
+    """The upper left pixel of what excites a channel, in the photograph if `source` is photo."""
 
     layer: str
     source: str
@@ -56,8 +58,8 @@ def place_of(row: Mapping[str, str]) -> Place:
 
 
 def small_jpeg(pixels: np.ndarray, room: int) -> Picture:
-    """Pixels (height × width × 3, uint8) as a JPEG that takes about `room` bytes in the page, or as
-    little more as can be."""
+    """Pixels (height × width × 3, uint8) as a JPEG that takes at most `room` bytes in the page, if
+    its quality may be that low."""
     for quality in QUALITIES:
         content = as_jpeg(pixels, quality)
         if len(content) <= room:
@@ -66,44 +68,47 @@ def small_jpeg(pixels: np.ndarray, room: int) -> Picture:
     return Picture(f"data:image/jpeg;base64,{content}", width, height)
 
 
-def sheet(tiles: np.ndarray, second: int) -> np.ndarray:
-    """Tiles (rows × columns × side × side, in grey or in colour) in one picture; those from the
-    column `second` on stand apart."""
-    gap = max(1, tiles.shape[2] // 24)
-    groups = [
-        tiled(part.reshape(-1, *part.shape[2:]), part.shape[1], (gap, gap), GROUND)
-        for part in (tiles[:, :second], tiles[:, second:])
-        if part.size
-    ]
-    between = np.full_like(groups[0][:, : 4 * gap], GROUND)
-    return np.concatenate(
-        [groups[0], *(part for group in groups[1:] for part in (between, group))], 1
-    )
+def gap(tiles: np.ndarray) -> int:
+    """Pixels between tiles (rows × columns × side × side, in grey or in colour)."""
+    return max(1, tiles.shape[2] // 24)
+
+
+def sheet(tiles: np.ndarray) -> np.ndarray:
+    """The tiles in one picture."""
+    return tiled(tiles.reshape(-1, *tiles.shape[2:]), tiles.shape[1], (gap(tiles),) * 2, GROUND)
 
 
 def nested(photo: np.ndarray, fields: Sequence[Seen], places: Sequence[Place]) -> dict[str, Any]:
-    """The convolutions' receptive fields within one another, around the place in the photograph
-    that excites the last one most: each of the unit that is nearest to the middle of that."""
-    convolutions = [seen for seen in fields if seen.layer.startswith("conv")]
+    """The convolutions' receptive fields within one another, each that of the unit nearest to the
+    middle, around the place in the photograph that excites the last convolution most."""
+    convolutions = [seen for seen in fields if seen.layer in CONVOLUTIONS]
     last = convolutions[-1]
     found = [place for place in places if (place.layer, place.source) == (last.layer, "photo")]
     best = max(found, key=lambda place: place.activation, default=None)
     top, left = (best.top, best.left) if best else (0, 0)
     margin = last.size // 12
     side = last.size + 2 * margin
-    square = cut_out(photo, top - margin, left - margin, side, GROUND)
-    scaled = np.asarray(
-        Image.fromarray(square).resize((NESTED_SIDE, NESTED_SIDE), Image.Resampling.BILINEAR)
-    )
-    boxes = []
-    for seen in reversed(convolutions):
-        corner = []
-        for start in (top, left):
-            middle = start + (last.size - seen.size) / 2
-            unit = round((middle - seen.start) / seen.step)
-            corner.append(seen.start + unit * seen.step - start + margin)
-        boxes.append({"layer": seen.layer, "size": seen.size, "top": corner[0], "left": corner[1]})
-    return {"picture": small_jpeg(scaled, SHEET_BYTES), "side": side, "boxes": boxes}
+    square = Image.fromarray(cut_out(photo, top - margin, left - margin, side, GROUND))
+    small = square.resize((NESTED_SIDE, NESTED_SIDE), Image.Resampling.BILINEAR)
+
+    def nearest(seen: Seen, start: int) -> int:
+        """Where its square begins, in the picture, along one side."""
+        unit = round((start + (last.size - seen.size) / 2 - seen.start) / seen.step)
+        return seen.start + unit * seen.step - start + margin
+
+    return {
+        "picture": small_jpeg(np.asarray(small), SHEET_BYTES),
+        "side": side,
+        "boxes": [
+            {
+                "layer": seen.layer,
+                "size": seen.size,
+                "top": nearest(seen, top),
+                "left": nearest(seen, left),
+            }
+            for seen in reversed(convolutions)
+        ],
+    }
 
 
 def alexnet_sheets(tiles: Mapping[str, np.ndarray], fields: Sequence[Seen]) -> list[dict[str, Any]]:
@@ -111,24 +116,22 @@ def alexnet_sheets(tiles: Mapping[str, np.ndarray], fields: Sequence[Seen]) -> l
     photograph, then those in the folder's images."""
     sheets = []
     for seen in fields:
-        if seen.layer not in tiles:
+        if seen.layer not in CONVOLUTIONS:
             continue
-        of_layer = tiles[seen.layer]
-        count = of_layer.shape[1] // 2
-        shown = min(count, PLACES)
-        chosen = np.concatenate(
-            (of_layer[:CHANNELS, count : count + shown], of_layer[:CHANNELS, :shown]), axis=1
-        )
-        pixels = sheet(chosen, shown)
-        as_it_is = seen.size == of_layer.shape[2]  # nothing is scaled down
-        drawn = picture(pixels) if as_it_is else small_jpeg(pixels, SHEET_BYTES)
+        of_layer = tiles[seen.layer][:CHANNELS]
+        in_images, in_photo = np.split(of_layer, 2, axis=1)
+        shown = min(in_images.shape[1], PLACES)
+        left, right = sheet(in_photo[:, :shown]), sheet(in_images[:, :shown])
+        between = np.full_like(left[:, : 4 * gap(of_layer)], GROUND)
+        pixels = np.concatenate((left, between, right), axis=1)
+        as_it_is = seen.size == of_layer.shape[2]  # the patches are not scaled down
         sheets.append(
             {
                 "layer": seen.layer,
                 "size": seen.size,
-                "picture": drawn,
+                "picture": picture(pixels) if as_it_is else small_jpeg(pixels, SHEET_BYTES),
                 "crisp": as_it_is,
-                "channels": len(chosen),
+                "channels": len(of_layer),
                 "places": shown,
             }
         )
@@ -153,34 +156,35 @@ def model_sheets(
     found: dict[str, list[dict[str, Any]]] = {}
     room, all_of_them = MODEL_BYTES, True
     for name, convolutions in convolutional(models).items():
-        path = folder / f"{name}.safetensors"
-        tiles = load_tensors(path)
+        model = models[name]
+        shapes = {
+            layer: ("uint8", (f"{layer} units", "patches", f"{layer} side", f"{layer} side"))
+            for layer in model.layers
+            if model.parameters(layer)
+        }
+        tiles = load_tensors(folder / f"{name}.safetensors", shapes)
         excited = set(
             read_table(folder / f"{name}.csv", lambda row: (row["layer"], int(row["unit"])))
         )
         found[name] = []
         for layer in convolutions:
-            if layer not in tiles or tiles[layer].ndim != 4:
-                raise InputError(f"{path} has no patches of {layer}; `dvc repro` writes them")
             of_layer = tiles[layer]
             side = max(SIDE, of_layer.shape[2])
-            count, side = of_layer.shape[1], max(SIDE, of_layer.shape[2])
             large = [[at_side(patch, side, GROUND) for patch in row] for row in of_layer]
-            drawn = picture(sheet(np.array(large), count))
+            drawn = picture(sheet(np.array(large)))
             if len(drawn.uri) > room:
                 all_of_them = False
                 continue
             room -= len(drawn.uri)
+            silent = [unit for unit in range(len(of_layer)) if (layer, unit) not in excited]
             found[name].append(
                 {
                     "layer": layer,
                     "size": of_layer.shape[2],
                     "picture": drawn,
                     "channels": len(of_layer),
-                    "all_channels": models[name].shapes[layer][1][0],
-                    "silent": [
-                        unit for unit in range(len(of_layer)) if (layer, unit) not in excited
-                    ],
+                    "all_channels": model.shapes[layer][1][0],
+                    "silent": silent,
                 }
             )
     return found, all_of_them
@@ -204,14 +208,19 @@ def for_template(
 
     Raises InputError if a file holds something else.
     """
-    fields = read_table(alexnet / "receptive_fields.csv", seen_of)
-    places = read_table(alexnet / "patches.csv", place_of)
-    tiles = load_tensors(alexnet / "patches.safetensors")
+    table_of_fields, table_of_places, file = files(alexnet, patches, {})
+    fields = read_table(table_of_fields, seen_of)
+    if tuple(seen.layer for seen in fields) != LAYERS:
+        raise InputError(f"{table_of_fields} should have a row for each of {', '.join(LAYERS)}")
+    shapes = {
+        layer: ("uint8", ("channels", "patches", f"{layer} side", f"{layer} side", 3))
+        for layer in CONVOLUTIONS
+    }
     of_models, all_of_them = model_sheets(patches, models)
     return {
         "fields": fields,
-        "nested": nested(photo, fields, places),
-        "alexnet": alexnet_sheets(tiles, fields),
+        "nested": nested(photo, fields, read_table(table_of_places, place_of)),
+        "alexnet": alexnet_sheets(load_tensors(file, shapes), fields),
         "models": of_models,
         "all_models": all_of_them,
         "alexnet_folder": alexnet.as_posix(),
