@@ -29,6 +29,8 @@ KINDS = {
     "data_efficiency": "stages.data_efficiency:DataEfficiencyParams",
     "images": "stages.embed_images:ImagesParams",
     "classify_images": "stages.classify_images:ClassifyImagesParams",
+    "ideal_inputs": "stages.ideal_inputs:IdealInputsParams",
+    "alexnet_ideal_inputs": "stages.alexnet_ideal_inputs:AlexNetIdealInputsParams",
 }
 
 
