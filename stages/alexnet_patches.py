@@ -1,17 +1,16 @@
 """Find the places in a folder of images, and in the photograph, that excite channels of AlexNet's
 convolutions most, and cut out what the unit at each place sees."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from stages.core.base.command import run
 
 import numpy as np
+import pydantic
 import torch
 from matplotlib.figure import Figure
-from pydantic import Field as Range
 from torch import nn
 from torchvision.models import AlexNet
 
@@ -29,66 +28,100 @@ from stages.core.interpretation.patches import Place, first_places, strongest
 from stages.core.interpretation.receptive import Field, fields_of_modules
 from stages.core.parallel.threads import in_threads
 
-TILE = 102  # side of a patch, pixels: 9 × 11, 2 × 51, and about 99
-
-Patches = dict[Place, np.ndarray]  # the strongest first, each with its pixels: side × side × 3
+TILE = 102  # side of a patch in a figure, pixels: 9 × 11, 2 × 51, or a little more than 99
 
 
 class AlexNetPatchesParams(Params):
     images: Count
-    channels: Annotated[int, Range(ge=1, le=64)]
-    patches: Annotated[int, Range(ge=1, le=12)]
+    channels: Annotated[int, pydantic.Field(ge=1, le=64)]
+    patches: Annotated[int, pydantic.Field(ge=1, le=12)]
+
+
+class Look(NamedTuple):
+    """Images N × side × side × 3 (uint8), the first of which has the number `first`, and the places
+    in them that excite the channels of each layer most."""
+
+    squares: np.ndarray
+    first: int
+    places: list[list[list[Place]]]
+
+
+Patches = dict[Place, np.ndarray]  # what the units see: side × side × 3 (uint8)
+
+
+def convolutions() -> dict[str, Field]:
+    """AlexNet's five, as torchvision describes them, with the receptive fields of their units."""
+    with torch.device("meta"):
+        modules = AlexNet().features
+    fields = fields_of_modules(modules)
+    names = [name for name, module in modules.named_children() if isinstance(module, nn.Conv2d)]
+    return {f"conv{number}": fields[name] for number, name in enumerate(names, start=1)}
 
 
 def evenly_spread(paths: Sequence[str], count: int) -> list[str]:
-    """`count` of the paths, from the first on, at steps that are as equal as can be."""
+    """`count` of the paths, or all, at steps as equal as can be."""
     count = min(count, len(paths))
     return [paths[index * len(paths) // count] for index in range(count)]
 
 
-def convolutions() -> dict[str, Field]:
-    """AlexNet's five, as torchvision describes them, with their receptive fields."""
-    with torch.device("meta"):
-        modules = AlexNet().features
-    of_modules = fields_of_modules(modules)
-    names = [name for name, module in modules.named_children() if isinstance(module, nn.Conv2d)]
-    return {f"conv{number}": of_modules[name] for number, name in enumerate(names, start=1)}
-
-
 @torch.inference_mode()
-def activations(network: AlexNet, squares: np.ndarray, channels: int) -> list[np.ndarray]:
-    """The first maps (N × channels × rows × columns) after each convolution and its ReLU, for
-    images N × side × side × 3 (uint8)."""
+def look(network: AlexNet, squares: np.ndarray, first: int, channels: int, patches: int) -> Look:
+    """Run images through the network. What counts is what the ReLU after each convolution lets
+    through."""
     x = normalized(torch.from_numpy(squares).permute(0, 3, 1, 2).contiguous() / 255)
-    found = []
+    places = []
+    fields = iter(convolutions().values())
     for layer in network.features:
         x = layer(x)
         if isinstance(layer, nn.ReLU):
-            found.append(x[:, :channels].numpy().copy())  # or the other maps would stay in memory
-    return found
+            field = next(fields)
+            maps = x[:, :channels].numpy().swapaxes(0, 1)
+            places.append([strongest(each, first, patches, field, above=0) for each in maps])
+    return Look(squares, first, places)
+
+
+def strongest_of(looks: Iterable[Look], channels: int, count: int) -> dict[str, list[Patches]]:
+    """The patches of each channel of each layer, the strongest first; only they are kept."""
+    layers = convolutions()
+    best: dict[str, list[Patches]] = {name: [{} for _ in range(channels)] for name in layers}
+    for squares, first, places in looks:
+        for (name, field), of_layer in zip(layers.items(), places, strict=True):
+            for channel, found in enumerate(of_layer):
+                known = best[name][channel]
+                best[name][channel] = {
+                    place: known[place]
+                    if place in known
+                    else cut_out(
+                        squares[place.image - first],
+                        *field.corner(place.row, place.column),
+                        field.size,
+                        GROUND,
+                    )
+                    for place in first_places([*known, *found], count)
+                }
+    return best
 
 
 def draw_layer(
-    name: str, field: Field, groups: Sequence[Sequence[Patches]], count: int, what: str
+    name: str, field: Field, groups: Sequence[Sequence[Patches]], count: int, where: str
 ) -> Figure:
-    """Rows of patches, one for each channel: `count` of each group. `what` they are cut out of."""
+    """A row for each channel, with up to `count` patches of each group."""
     blank = np.full((TILE, TILE, 3), GROUND, np.uint8)
     tiles, labels, beside = [], [], []
     for channel, of_channel in enumerate(zip(*groups, strict=True)):
-        beside.append(f"channel {channel}" + "" * any(of_channel))
+        beside.append(f"channel {channel}" + ("" if any(of_channel) else "\nalways zero"))
         for patches in of_channel:
             missing = count - len(patches)
             tiles += [at_side(pixels, TILE, GROUND) for pixels in patches.values()]
             tiles += [blank] * missing
             labels += [f"{place.activation:.3g}" for place in patches] + [""] * missing
-        if not any(of_channel):
-            beside[-1] += "\nalways zero"
     heading = (
-        f"Each unit sees {field.size} × {field.size} pixels. Of every channel, what excites it most "
-        f"{what}; above each, the activation. What lies beyond an image is grey, as between tiles"
+        f"A unit sees {field.size} × {field.size} pixels. A row for each of the first "
+        f"{len(beside)} channels: the places {where}, the strongest first; above each, the "
+        "activation. Grey is beyond the edge of an image."
     )
     grid = Grid(heading, np.stack(tiles), 2 * count, 1, labels, beside, second=count)
-    return draw_grids(f"AlexNet, {name}: what excites its channels most", [grid])
+    return draw_grids(f"What excites AlexNet's {name} most", [grid])
 
 
 def main(weights: Path, embedded_images: Path, photo: Path, out: Path) -> None:
@@ -96,37 +129,55 @@ def main(weights: Path, embedded_images: Path, photo: Path, out: Path) -> None:
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
     paths = embedded_paths(embedded_images)
     chosen = evenly_spread(paths, params.images)
+    pixels = read_photo(photo)
+    check_side(pixels.shape[-1], photo)
     network = alexnet(weights)
+    at_once = max(1, PIXELS // size**2)
+
+    def look_at(first: int) -> Look:
+        some = chosen[first : first + at_once]
+        squares = np.stack([read_square(folder, path, size) for path in some])
+        return look(network, squares, first, params.channels, params.patches)
+
+    def looks() -> Iterable[Look]:
+        with progress(len(chosen), "images") as done:
+            for found in in_threads(look_at, range(0, len(chosen), at_once)):
+                yield found
+                done.update(len(found.squares))
+
+    in_images = strongest_of(looks(), params.channels, params.patches)
+    whole = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    seen = look(network, whole, 0, params.channels, params.patches)
+    in_photo = strongest_of([seen], params.channels, params.patches)
+
     layers = convolutions()
-    best: list[list[list[Patches]]] = [  # group, layer, channel
-        [[{} for _ in range(params.channels)] for _ in layers] for _ in range(2)
+    rows = [
+        (name, channel, source, rank, files[place.image], *layers[name].corner(*place[2:]))
+        + (layers[name].size, place.activation)
+        for name in layers
+        for channel in range(params.channels)
+        for source, files, found in (
+            ("images", chosen, in_images),
+            ("photo", [photo.as_posix()], in_photo),
+        )
+        for rank, place in enumerate(found[name][channel], start=1)
     ]
-
-    def read(paths: Sequence[str]) -> np.ndarray:
-        return np.stack([read_square(folder, path, size) for path in paths])
-
-    def read_the_photo() -> np.ndarray:
-        pixels = read_photo(photo)
-        check_side(pixels.shape[-1], photo)
-        return (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-    def look(job: tuple[int, int, Callable[[], np.ndarray]]) -> tuple:
-        """What excites the channels most of some images, numbered from `first` on."""
-        group, first, load = job
-        squares = load()
-        places = [
-            [
-                strongest(maps[:, channel], first, params.patches, field, above=0)
-                for channel in range(params.channels)
-            ]
-            for maps, field in zip(
-                activations(network, squares, params.channels), layers.values(), strict=True
+    some = f"{len(chosen):,} of the {len(paths):,}" if len(chosen) < len(paths) else "the"
+    where = f"that excite it most in {some} images of {folder.as_posix()}, and in the photograph"
+    with new_folder(out) as made:
+        columns = ("layer", "channel", "source", "rank", "path", "top", "left", "side")
+        write_csv(made / "patches.csv", (*columns, "activation"), rows)
+        write_csv(
+            made / "receptive_fields.csv",
+            ("layer", *Field._fields),
+            ((name, *field) for name, field in layers.items()),
+        )
+        for name, field in layers.items():
+            groups = in_images[name], in_photo[name]
+            save_figure(
+                draw_layer(name, field, groups, params.patches, where), made / f"{name}.png"
             )
-        ]
-        return group, first, squares, places
 
-    def jobs() -> Iterator[tuple[int, int, Callable[[], np.ndarray]]]:
-        yield 1, 0, read_the_photo
-        at_once = max(1, PIXELS // size**2)
-        for first in range(0, len(chosen), at_once):
-            yield 0, first, partial(read, chosen[first : first + at_once])
+
+if __name__ == "__main__":
+    run(main)

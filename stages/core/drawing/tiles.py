@@ -45,3 +45,19 @@ def at_side(square: np.ndarray, side: int, ground: int) -> np.ndarray:
     zoomed = square.repeat(zoom, axis=0).repeat(zoom, axis=1)
     margin = (side - len(zoomed)) // 2
     return cut_out(zoomed, -margin, -margin, side, ground)
+
+
+def framed(
+    image: np.ndarray, top: int, left: int, side: int, colour: tuple[int, int, int]
+) -> np.ndarray:
+    """An image (height × width × 3) with a frame of one pixel around a square, as far as it is
+    within the image."""
+
+    def inside(margin: int) -> np.ndarray:
+        rows, columns = (
+            (np.arange(extent) >= start - margin) & (np.arange(extent) < start + side + margin)
+            for extent, start in zip(image.shape[:2], (top, left), strict=True)
+        )
+        return rows[:, None] & columns
+
+    return np.where((inside(1) & ~inside(0))[..., None], np.array(colour, image.dtype), image)

@@ -1,10 +1,9 @@
 """The places in images at which the units of a layer are excited most.
 
-A channel's units share one kernel, slid over the image, so their activations are compared as those
-of one unit. Its places, from the largest activation down, are chosen in two steps: of an image, each
-place that is not within half a receptive field of one chosen before, along rows and columns; then
-of all images. Of equal activations, the first in the order of images, rows and columns is chosen
-alone: the same patch again would show nothing new.
+A channel is one kernel, slid over the image, so the activations at all places are compared. Places
+are chosen from the largest activation down: first of each image, where each keeps others away from
+the middle half of its receptive field; then of all images. Of equal activations only the first is
+chosen, in the order of images, rows and columns: the same patch again would show nothing new.
 """
 
 from collections.abc import Iterable
@@ -56,8 +55,8 @@ def places_of_map(
 def strongest(
     maps: np.ndarray, first: int, count: int, field: Field | None, above: float = -np.inf
 ) -> list[Place]:
-    """The `count` places at which a channel's activations (float32, N × rows × columns) are largest,
-    and larger than `above`, in images that are numbered from `first` on.
+    """The `count` places with the largest activations of a channel (float32, N × rows × columns),
+    if larger than `above`, in images that are numbered from `first` on.
 
     Units without a `field` see the whole image, of which only the largest activation counts.
     """

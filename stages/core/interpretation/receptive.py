@@ -6,8 +6,8 @@ of Convolutional Neural Networks", Distill, 2019), here from the input on: a lay
 k rows, stride s and padding p turns squares of `size` pixels, `step` pixels apart, of which the
 first begins at `start`, into
     size + (k - 1) * step,    s * step,    start - p * step.
-What a unit computes depends on nothing outside its square, but for the last bits: layers with exact
-sums (stages/core/exact) round what they get in units that follow from its largest number.
+Nothing outside of its square changes a unit, but for the last bits: layers with exact sums
+(stages/core/exact) round what they get in units that follow from its largest number.
 """
 
 from collections.abc import Mapping
@@ -64,8 +64,10 @@ def fields_of_modules(modules: nn.Sequential) -> dict[str, Field]:
     field = PIXEL
     found = {}
     for name, module in modules.named_children():
-        if isinstance(module, nn.Conv2d | nn.MaxPool2d):
-            settings = (module.kernel_size, module.stride, module.padding)
-            field = field.after(*(each if isinstance(each, int) else each[0] for each in settings))
+        match module:
+            case nn.Conv2d(kernel_size=(kernel, _), stride=(stride, _), padding=(padding, _)):
+                field = field.after(int(kernel), stride, int(padding))
+            case nn.MaxPool2d(kernel_size=int(window), stride=int(stride), padding=int(padding)):
+                field = field.after(window, stride, padding)
         found[name] = field
     return found
