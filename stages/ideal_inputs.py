@@ -23,8 +23,8 @@ from stages.core.exact.functions import softmax
 from stages.core.interpretation.ascent import AscentParams, ascend, to_bytes
 from stages.core.interpretation.pixels import on_pixels
 from stages.core.interpretation.receptive import fields
-from stages.core.learning.training import logits
 from stages.core.learning.trained import TrainedModel, load_model
+from stages.core.learning.training import logits
 from stages.core.parallel.threads import in_threads
 
 BATCH = 5  # images at a time: both cores have something to do for ten logits
