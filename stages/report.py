@@ -22,7 +22,7 @@ from stages.core.drawing.shades import STEPS, shades
 from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.predictions import confusion_matrix, read_predictions
 from stages.core.learning.trained import load_model
-from stages.core.page import images
+from stages.core.page import ideal, images
 from stages.core.page.learning import (
     SHARE,
     chart_of_models,
@@ -77,6 +77,8 @@ CHOICES = (  # what the page's numbers depend on
     "images.size",
     "images.groups",
     "classify_images",
+    "ideal_inputs",
+    "alexnet_ideal_inputs",
 )
 
 
@@ -94,6 +96,7 @@ def main(
     alexnet: Path,
     data_efficiency: Path,
     image_classifier: Path,
+    interpretation: Path,
     page: Path,
     table_of_curves: Path,
 ) -> None:
@@ -148,6 +151,7 @@ def main(
             drawn[f"convolution {row['convolution']}"] = path
     image_files = [image_classifier / name for name in images.FILES]
     results = images.read_results(*image_files)
+    ideals = ideal.files(interpretation, trained)
     own = images.shown(results)
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
     jpegs = images.jpegs(images.wanted(results, own), folder, size)
@@ -161,6 +165,7 @@ def main(
         *(convolution / "shapes.csv", data_efficiency / "accuracy.csv"),
         *(alexnet / name for name in ("architecture.txt", "shapes.csv", "features.safetensors")),
         *image_files,
+        *ideals,
         *drawn.values(),
     )
 
@@ -172,6 +177,7 @@ def main(
         "labels": labels,
         "one": one_of(labels),
         "words": WORDS,
+        "side": test_images.shape[1],
         "slide": slide,
         "guesses": guesses,
         "models": {
@@ -228,6 +234,8 @@ def main(
         "features_shape": features.shape,
         "efficiency": efficiency,
         "images_path": folder.as_posix(),
+        "ideal": ideal.of_models(interpretation, trained),
+        "alexnet_ideal": ideal.of_alexnet(interpretation),
         "questions": questions,
         "choices": sorted(
             choice for name, value in choices.items() for choice in flatten(value, name).items()
@@ -248,7 +256,7 @@ def main(
         scripts += ["training.js"] if trains else []
         return render(
             "report.html.j2",
-            [*scripts, "kernel.js", "images.js", "guess.js"],
+            [*scripts, "ideal.js", "kernel.js", "images.js", "guess.js"],
             data
             | {"snapshots": snapshots, "training": trains}
             | {"images": images.for_script(results, own, kept)},

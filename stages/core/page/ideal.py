@@ -1,0 +1,141 @@
+"""What would excite units most, on the page: the ideal images of each model and of AlexNet."""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from stages.core.base.tensors import in_words, load_tensors
+from stages.core.drawing.tiles import tiled
+from stages.core.learning.trained import TrainedModel
+from stages.core.page.page import Picture, picture
+
+COLUMNS, GROUND = 10, 128  # images in a row, and the grey between them
+TILE = 64  # side at which images for hidden layers are shown, pixels, at most
+HIDDEN_BYTES = 40_000  # of pictures for hidden layers, of all models
+ALEXNET_BYTES = 90_000  # of pictures of AlexNet's channels; where there are more, the first of them
+WIDTH = 1000  # at which a row of AlexNet's channels is shown, pixels
+QUALITY = 60  # of JPEG
+SMALLEST = 32  # side of an image from which on it is a JPEG: in a smaller one, every pixel counts
+
+
+class Answer(NamedTuple):
+    """What an image is ideal for, and what the model takes it for, by their names; and the
+    probability (0 to 1) of that."""
+
+    label: str
+    answer: str
+    probability: float
+
+    @property
+    def is_right(self) -> bool:
+        return self.answer == self.label
+
+
+class Ideals(NamedTuple):
+    """Ideal images for the first `count` of a layer's `num_units` channels or `units`, in rows of
+    COLUMNS, a pixel apart: what each image is, "3 × 3 pixels" say, and how far to enlarge it."""
+
+    layer: str
+    what: str
+    count: int
+    num_units: int
+    units: str
+    zoom: int
+    picture: Picture
+
+
+class OfModel(NamedTuple):
+    """Ideal images of a model: of its hidden layers, and of its logits with and without something
+    against noise; the model's answers to these."""
+
+    hidden: list[Ideals]
+    logits: dict[str, Picture]
+    answers: dict[str, list[Answer]]
+
+
+def files(folder: Path, models: Iterable[str]) -> list[Path]:
+    """What is read, in the folder of the stages' outputs: of each model, and of AlexNet."""
+    of_models = [folder / "ideal_inputs" / f"{name}.safetensors" for name in models]
+    return [*of_models, folder / "alexnet_ideal_inputs" / "images.safetensors"]
+
+
+def rows(images: np.ndarray) -> Picture:
+    return picture(tiled(images, min(COLUMNS, len(images)), (1, 1), GROUND), greys=256)
+
+
+def of_models(folder: Path, models: Mapping[str, TrainedModel]) -> dict[str, OfModel]:
+    """What the stage `ideal_inputs` wrote; hidden layers as far as there is room for them."""
+    room = HIDDEN_BYTES
+    found = {}
+    for (name, model), path in zip(models.items(), files(folder, models), strict=False):
+        tensors = load_tensors(path)
+        *_, last = model.layers
+        hidden = []
+        for layer, kind in model.layers.items():
+            if layer == last or layer not in tensors:
+                continue
+            images = tensors[layer]
+            shown = rows(images)
+            room -= len(shown.uri)
+            if room < 0:
+                break
+            pixels = f"{in_words(images.shape[1:])} pixels"
+            units = "channels" if kind.kind == "conv" else "units"
+            num_units = model.shapes[layer][1][0]
+            zoom = max(1, TILE // images.shape[2])
+            hidden.append(Ideals(layer, pixels, len(images), num_units, units, zoom, shown))
+        ways = {"ideal": last, "alone": f"{last}.alone"}
+        found[name] = OfModel(
+            hidden,
+            {way: rows(tensors[key]) for way, key in ways.items()},
+            {
+                way: [
+                    Answer(label, model.labels[int(row.argmax())], round(float(row.max()), 6))
+                    for label, row in zip(
+                        model.labels, tensors[f"{key}.probabilities"], strict=True
+                    )
+                ]
+                for way, key in ways.items()
+            },
+        )
+    return found
+
+
+class OfLayer(NamedTuple):
+    """Ideal images of the first channels of one of AlexNet's convolutions, in a row."""
+
+    layer: str
+    side: int
+    count: int
+    picture: Picture
+
+
+def as_row(images: np.ndarray) -> Picture:
+    """Images N × side × side × 3 (uint8) beside one another, as wide as all rows."""
+    pixels = tiled(images, len(images), (0, 0), GROUND)
+    if len(pixels) < SMALLEST:
+        uri = picture(pixels).uri
+    else:
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, format="jpeg", quality=QUALITY, subsampling="4:2:0")
+        uri = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Picture(uri, WIDTH, WIDTH // len(images))
+
+
+def of_alexnet(folder: Path) -> list[OfLayer]:
+    """What the stage `alexnet_ideal_inputs` wrote: as many channels as there is room for."""
+    images = load_tensors(files(folder, [])[-1])
+    count = min(COLUMNS, *map(len, images.values()))
+    while True:
+        found = [
+            OfLayer(layer, channels.shape[1], count, as_row(channels[:count]))
+            for layer, channels in sorted(images.items())
+        ]
+        if count == 1 or sum(len(row.picture.uri) for row in found) <= ALEXNET_BYTES:
+            return found
+        count -= 1
