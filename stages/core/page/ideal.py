@@ -4,7 +4,7 @@ import base64
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,12 +14,14 @@ from stages.core.drawing.tiles import tiled
 from stages.core.learning.trained import TrainedModel
 from stages.core.page.page import Picture, picture
 
-COLUMNS, GROUND = 10, 128  # images in a row, and the grey between them
-TILE = 64  # side at which images for hidden layers are shown, pixels, at most
+COLUMNS, LINE = 10, 128  # images in a row, and the grey of lines between them
+BLACK = 80  # a grey below which an image looks black
+STORED = 50  # side of small images as they are stored, so that lines between them are thin, pixels
+SHOWN = 64  # side at which images for hidden layers are shown, at most, pixels
 HIDDEN_BYTES = 40_000  # of pictures for hidden layers, of all models
 ALEXNET_BYTES = 90_000  # of pictures of AlexNet's channels; where there are more, the first of them
 WIDTH = 1000  # at which a row of AlexNet's channels is shown, pixels
-QUALITY = 60  # of JPEG
+QUALITY = 55  # of JPEG
 SMALLEST = 32  # side of an image from which on it is a JPEG: in a smaller one, every pixel counts
 
 
@@ -38,13 +40,15 @@ class Answer(NamedTuple):
 
 class Ideals(NamedTuple):
     """Ideal images for the first `count` of a layer's `num_units` channels or `units`, in rows of
-    COLUMNS, a pixel apart: what each image is, "3 × 3 pixels" say, and how far to enlarge it."""
+    COLUMNS, a pixel apart: what each image is, "3 × 3 pixels" say; whether one is nearly black; and
+    how far to enlarge the picture."""
 
     layer: str
     what: str
     count: int
     num_units: int
     units: str
+    any_black: bool
     zoom: int
     picture: Picture
 
@@ -65,7 +69,28 @@ def files(folder: Path, models: Iterable[str]) -> list[Path]:
 
 
 def rows(images: np.ndarray) -> Picture:
-    return picture(tiled(images, min(COLUMNS, len(images)), (1, 1), GROUND), greys=256)
+    return picture(tiled(images, min(COLUMNS, len(images)), (1, 1), LINE), greys=256)
+
+
+def enlarged(images: np.ndarray) -> np.ndarray:
+    """Small images N × height × width, or with colours, their pixels as blocks of pixels."""
+    zoom = max(1, STORED // max(images.shape[1:3]))
+    return images.repeat(zoom, axis=1).repeat(zoom, axis=2)
+
+
+def of_layer(layer: str, images: np.ndarray, kind: str, num_units: int) -> Ideals:
+    count, *shape = images.shape
+    large = enlarged(images)
+    return Ideals(
+        layer,
+        f"{in_words(shape)} pixels",
+        count,
+        num_units,
+        "channels" if kind == "conv" else "units",
+        bool(images.max((1, 2)).min() < BLACK),
+        max(1, SHOWN // max(large.shape[1:])),
+        rows(large),
+    )
 
 
 def of_models(folder: Path, models: Mapping[str, TrainedModel]) -> dict[str, OfModel]:
@@ -79,16 +104,11 @@ def of_models(folder: Path, models: Mapping[str, TrainedModel]) -> dict[str, OfM
         for layer, kind in model.layers.items():
             if layer == last or layer not in tensors:
                 continue
-            images = tensors[layer]
-            shown = rows(images)
-            room -= len(shown.uri)
+            ideals = of_layer(layer, tensors[layer], kind.kind, model.shapes[layer][1][0])
+            room -= len(ideals.picture.uri)
             if room < 0:
                 break
-            pixels = f"{in_words(images.shape[1:])} pixels"
-            units = "channels" if kind.kind == "conv" else "units"
-            num_units = model.shapes[layer][1][0]
-            zoom = max(1, TILE // images.shape[2])
-            hidden.append(Ideals(layer, pixels, len(images), num_units, units, zoom, shown))
+            hidden.append(ideals)
         ways = {"ideal": last, "alone": f"{last}.alone"}
         found[name] = OfModel(
             hidden,
@@ -117,8 +137,9 @@ class OfLayer(NamedTuple):
 
 def as_row(images: np.ndarray) -> Picture:
     """Images N × side × side × 3 (uint8) beside one another, as wide as all rows."""
-    pixels = tiled(images, len(images), (0, 0), GROUND)
-    if len(pixels) < SMALLEST:
+    large = enlarged(images)
+    pixels = tiled(large, len(images), (0, max(1, large.shape[1] // STORED)), LINE)
+    if images.shape[1] < SMALLEST:
         uri = picture(pixels).uri
     else:
         file = io.BytesIO()

@@ -43,15 +43,15 @@ function addAgreement({ dataset: { model, way } }, tiles) {
     const right = tiles.filter((tile, label) => best(forward(by, tile).logits) === label);
     return element("td", { className: "number", textContent: right.length });
   });
-  const header = element("th", { scope: "row", textContent: data.titles[model] });
+  const title = element("th", { scope: "row", textContent: data.titles[model] });
   const habits = element("td", { textContent: way === "ideal" ? "jitter, blur, decay" : "nothing" });
-  document.querySelector("#agreement tbody").append(element("tr", {}, header, habits, ...counts));
+  document.querySelector("#agreement tbody").append(element("tr", {}, title, habits, ...counts));
 }
 
 (async () => {
   for (const figure of document.querySelectorAll(".ideals")) {
     const tiles = await showIdeals(figure);
-    if (data.live.length) addAgreement(figure, tiles);
+    if ($("agreement")) addAgreement(figure, tiles);
   }
-  if (data.live.length) $("agreement").hidden = false;
+  if ($("agreement")) $("agreement").hidden = false;
 })();
