@@ -35,18 +35,17 @@ class AlexNetIdealInputsParams(AscentParams):
 
 
 class Layer(NamedTuple):
-    """A convolution: its index into AlexNet's features, and the side of what a unit of it sees."""
+    """A convolution: its place in AlexNet's features, and the side of what a unit of it sees."""
 
-    index: int
+    place: int
     side: int
 
 
 class Job(NamedTuple):
-    """Images to make: for `count` channels of a layer from `first` on."""
+    """Images to make: for some channels of a layer."""
 
     layer: str
-    first: int
-    count: int
+    channels: range
 
 
 def convolutions() -> dict[str, Layer]:
@@ -54,10 +53,10 @@ def convolutions() -> dict[str, Layer]:
     with torch.device("meta"):
         modules = AlexNet().features
     fields = fields_of_modules(modules)
-    indices = [index for index, module in enumerate(modules) if isinstance(module, nn.Conv2d)]
+    places = [place for place, module in enumerate(modules) if isinstance(module, nn.Conv2d)]
     return {
-        f"conv{number}": Layer(index, fields[str(index)].size)
-        for number, index in enumerate(indices, start=1)
+        f"conv{number}": Layer(place, fields[str(place)].size)
+        for number, place in enumerate(places, start=1)
     }
 
 
@@ -78,21 +77,21 @@ def main(weights: Path, out: Path) -> None:
     layers = convolutions()
 
     def images_for(job: Job) -> np.ndarray:
-        index, side = layers[job.layer]
+        place, side = layers[job.layer]
         ground = np.broadcast_to(np.array(MEAN, np.float32)[:, None, None], (3, side, side))
 
         def up_to(x: torch.Tensor) -> torch.Tensor:
-            return network[: index + 1](normalized(x))
+            return network[: place + 1](normalized(x))
 
         with torch.no_grad():
-            _, channels, height, width = up_to(torch.zeros(1, 3, side, side)).shape
-        wanted = torch.zeros(job.count, channels, height, width)
-        for image in range(job.count):
-            wanted[image, job.first + image, height // 2, width // 2] = 1
+            _, *shape = up_to(torch.zeros(1, 3, side, side)).shape
+        wanted = torch.zeros(len(job.channels), *shape)
+        for image, channel in enumerate(job.channels):
+            wanted[image, channel, shape[1] // 2, shape[2] // 2] = 1
         return to_bytes(ascend(up_to, wanted, ground, params.for_field(side)))
 
     todo = [  # what takes longest comes first
-        Job(name, first, min(BATCH, params.channels - first))
+        Job(name, range(first, min(first + BATCH, params.channels)))
         for name in reversed(layers)
         for first in range(0, params.channels, BATCH)
     ]
@@ -100,7 +99,7 @@ def main(weights: Path, out: Path) -> None:
     with progress(len(layers) * params.channels, "images") as done:
         for job, images in zip(todo, in_threads(images_for, todo), strict=True):
             found[job.layer].append(images.transpose(0, 2, 3, 1))
-            done.update(job.count)
+            done.update(len(job.channels))
     made = {name: np.concatenate(parts) for name, parts in found.items()}
     with new_folder(out) as folder:
         save_tensors(made, folder / "images.safetensors")

@@ -37,12 +37,11 @@ class IdealInputsParams(AscentParams):
 
 
 class Job(NamedTuple):
-    """Images to make: for `count` units of a layer from `first` on, and how."""
+    """Images to make, by what they are called: for some units of a layer, and how."""
 
     name: str
     layer: str
-    first: int
-    count: int
+    units: range
     params: AscentParams
 
 
@@ -74,16 +73,16 @@ def jobs(model: TrainedModel, params: IdealInputsParams, side: int) -> Iterator[
             num_units = min(num_units, params.units)
         for name, way in ways.items():
             for first in range(0, num_units, BATCH):
-                yield Job(name, layer, first, min(BATCH, num_units - first), way)
+                yield Job(name, layer, range(first, min(first + BATCH, num_units)), way)
 
 
-def of_units(shape: Sequence[int], first: int, count: int) -> torch.Tensor:
+def of_units(shape: Sequence[int], units: range) -> torch.Tensor:
     """For each of some units, 1 at its place in the output, of that shape, and 0 elsewhere; of a
     channel, the unit in the middle of its map."""
-    wanted = torch.zeros(count, *shape)
+    wanted = torch.zeros(len(units), *shape)
     middle = [extent // 2 for extent in shape[1:]]
-    for index in range(count):
-        wanted[(index, first + index, *middle)] = 1
+    for image, unit in enumerate(units):
+        wanted[(image, unit, *middle)] = 1
     return wanted
 
 
@@ -99,14 +98,15 @@ def draw(
     grids = []
     for name, tiles in images.items():
         layer = name.removesuffix(f".{ALONE}")
-        what, all_units = model.layers[layer].kind, model.shapes[layer][1][0]
-        units = "channel" if what == "conv" else "unit"
-        some = f"the first {len(tiles)} of its {all_units}" if len(tiles) < all_units else "each"
+        unit, count = "channel" if model.layers[layer].kind == "conv" else "unit", len(tiles)
+        all_units = model.shapes[layer][1][0]
+        some = f"the first {count} of {all_units} {unit}s" if count < all_units else f"each {unit}"
         above = None
         if layer != last:
-            heading = f"{layer}: the ideal {in_words(tiles.shape[1:])} pixels for {some} {units}"
+            heading = f"{layer}: the ideal {in_words(tiles.shape[1:])} pixels for {some}"
         elif name == layer:
-            heading = f"{layer}, the logits: the ideal image for each {one_of(model.labels)}"
+            one = one_of(model.labels)
+            heading = f"{layer}: the ideal image for each {one}, and how sure of it the model is"
         else:
             heading = "The same with nothing against noise: no jitter, no blur, no decay"
         if layer == last:
@@ -139,15 +139,15 @@ def main(name: str, trained: Path, digits: Path, weights: Path, inputs: Path, fi
 
     def images_for(job: Job) -> np.ndarray:
         up_to = network[: before + [*model.layers].index(job.layer) + 1]
-        wanted = of_units(model.shapes[job.layer][1], job.first, job.count)
+        wanted = of_units(model.shapes[job.layer][1], job.units)
         return to_bytes(ascend(up_to, wanted, ground, job.params)[:, 0])
 
     todo = [*jobs(model, params, side)]
     found: dict[str, list[np.ndarray]] = {job.name: [] for job in todo}
-    with progress(sum(job.count for job in todo), "images") as done:
+    with progress(sum(len(job.units) for job in todo), "images") as done:
         for job, images in zip(todo, in_threads(images_for, todo), strict=True):
             found[job.name].append(images)
-            done.update(job.count)
+            done.update(len(job.units))
     *_, last = model.layers
     shown, answers = {}, {}
     for key, parts in found.items():

@@ -177,7 +177,6 @@ def main(
         "labels": labels,
         "one": one_of(labels),
         "words": WORDS,
-        "side": test_images.shape[1],
         "slide": slide,
         "guesses": guesses,
         "models": {
@@ -252,11 +251,11 @@ def main(
     ) -> bytes:
         of_models = bool(live or trains)
         scripts = ["maps.js"] + ["models.js"] * of_models
-        scripts += ["report.js"] if live else []
+        scripts += ["report.js", "ideal.js"] if live else []
         scripts += ["training.js"] if trains else []
         return render(
             "report.html.j2",
-            [*scripts, "ideal.js", "kernel.js", "images.js", "guess.js"],
+            [*scripts, "kernel.js", "images.js", "guess.js"],
             data
             | {"snapshots": snapshots, "training": trains}
             | {"images": images.for_script(results, own, kept)},

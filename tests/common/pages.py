@@ -164,6 +164,13 @@ def add_model(
     metrics = json.loads((folder / paths.metrics("mlp")).read_text(encoding="utf-8"))
     metrics["num_parameters"] = num_parameters(model)
     (folder / paths.metrics(name)).write_text(json.dumps(metrics), encoding="utf-8")
+    *hidden, last = (layer for layer in checked if f"{layer}.weight" in weights(model))
+    black, sure = np.zeros((10, 28, 28), np.uint8), np.eye(10, dtype=np.float32)
+    save_tensors(
+        dict.fromkeys([*hidden, last, f"{last}.alone"], black)
+        | dict.fromkeys([f"{last}.probabilities", f"{last}.alone.probabilities"], sure),
+        folder / paths.ideal_inputs(name),
+    )
     if name != "mlp":
         for path in (paths.curves, paths.predictions):
             shutil.copy(folder / path("mlp"), folder / path(name))

@@ -142,7 +142,7 @@ def test_the_unit_in_the_middle_sees_what_is_cut_out_and_no_more(layer):
     rows, columns = ideal_inputs.what_it_sees(load_model(Path("model")), layer, SIDE)
     network = frozen(model)[: [*LAYERS].index(layer) + 1]
     x = torch.rand(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    wanted = ideal_inputs.of_units(model.shapes[layer][1], 1, 1)
+    wanted = ideal_inputs.of_units(model.shapes[layer][1], range(1, 2))
     (gradient,) = torch.autograd.grad(network(x), x, wanted)
     seen = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     seen[rows, columns] = True
@@ -154,9 +154,9 @@ def test_alexnet_s_units_see_the_images_to_the_edge(alexnet_file):
     network = alexnet(alexnet_file).requires_grad_(False).features
     network[0].padding = 0
     sides = []
-    for index, side in alexnet_ideal_inputs.convolutions().values():
+    for place, side in alexnet_ideal_inputs.convolutions().values():
         x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-        y = network[: index + 1](normalized(x.requires_grad_()))
+        y = network[: place + 1](normalized(x.requires_grad_()))
         wanted = torch.zeros_like(y)
         wanted[0, :, y.shape[2] // 2, y.shape[3] // 2] = 1
         (gradient,) = torch.autograd.grad(y, x, wanted)
@@ -166,7 +166,7 @@ def test_alexnet_s_units_see_the_images_to_the_edge(alexnet_file):
             gradient[..., 0],
             gradient[..., -1],
         ):
-            assert edge.any(), index
+            assert edge.any(), place
         sides.append(side)
     assert sides == [11, 51, 99, 131, 163]
 

@@ -2,14 +2,14 @@
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from stages.core.base.tensors import in_words, load_tensors
+from stages.core.base.tensors import Shapes, in_words, load_tensors
 from stages.core.drawing.tiles import tiled
 from stages.core.learning.trained import TrainedModel
 from stages.core.page.page import Picture, picture
@@ -39,13 +39,13 @@ class Answer(NamedTuple):
 
 
 class Ideals(NamedTuple):
-    """Ideal images for the first `count` of a layer's `num_units` channels or `units`, in rows of
+    """Ideal images for the first `shown` of a layer's `num_units` channels or `units`, in rows of
     COLUMNS, a pixel apart: what each image is, "3 × 3 pixels" say; whether one is nearly black; and
     how far to enlarge the picture."""
 
     layer: str
     what: str
-    count: int
+    shown: int
     num_units: int
     units: str
     any_black: bool
@@ -78,19 +78,31 @@ def enlarged(images: np.ndarray) -> np.ndarray:
     return images.repeat(zoom, axis=1).repeat(zoom, axis=2)
 
 
-def of_layer(layer: str, images: np.ndarray, kind: str, num_units: int) -> Ideals:
+def of_layer(model: TrainedModel, layer: str, images: np.ndarray) -> Ideals:
     count, *shape = images.shape
     large = enlarged(images)
     return Ideals(
         layer,
         f"{in_words(shape)} pixels",
         count,
-        num_units,
-        "channels" if kind == "conv" else "units",
+        model.shapes[layer][1][0],
+        "channels" if model.layers[layer].kind == "conv" else "units",
         bool(images.max((1, 2)).min() < BLACK),
         max(1, SHOWN // max(large.shape[1:])),
         rows(large),
     )
+
+
+def shapes(hidden_layers: Iterable[str], last: str, num_labels: int) -> Shapes:
+    """Of the tensors that the stage `ideal_inputs` writes."""
+    found: dict[str, tuple[str, Sequence[int | str]]] = {
+        layer: ("uint8", [f"{layer} {what}" for what in ("units", "rows", "columns")])
+        for layer in hidden_layers
+    }
+    for way in (last, f"{last}.alone"):
+        found[way] = ("uint8", [num_labels, "side", "side"])
+        found[f"{way}.probabilities"] = ("float32", [num_labels, num_labels])
+    return found
 
 
 def of_models(folder: Path, models: Mapping[str, TrainedModel]) -> dict[str, OfModel]:
@@ -98,13 +110,11 @@ def of_models(folder: Path, models: Mapping[str, TrainedModel]) -> dict[str, OfM
     room = HIDDEN_BYTES
     found = {}
     for (name, model), path in zip(models.items(), files(folder, models), strict=False):
-        tensors = load_tensors(path)
-        *_, last = model.layers
+        *hidden_layers, last = (layer for layer in model.layers if model.parameters(layer))
+        tensors = load_tensors(path, shapes(hidden_layers, last, len(model.labels)))
         hidden = []
-        for layer, kind in model.layers.items():
-            if layer == last or layer not in tensors:
-                continue
-            ideals = of_layer(layer, tensors[layer], kind.kind, model.shapes[layer][1][0])
+        for layer in hidden_layers:
+            ideals = of_layer(model, layer, tensors[layer])
             room -= len(ideals.picture.uri)
             if room < 0:
                 break
@@ -126,12 +136,12 @@ def of_models(folder: Path, models: Mapping[str, TrainedModel]) -> dict[str, OfM
     return found
 
 
-class OfLayer(NamedTuple):
+class OfConvolution(NamedTuple):
     """Ideal images of the first channels of one of AlexNet's convolutions, in a row."""
 
     layer: str
     side: int
-    count: int
+    shown: int
     picture: Picture
 
 
@@ -148,13 +158,16 @@ def as_row(images: np.ndarray) -> Picture:
     return Picture(uri, WIDTH, WIDTH // len(images))
 
 
-def of_alexnet(folder: Path) -> list[OfLayer]:
+def of_alexnet(folder: Path) -> list[OfConvolution]:
     """What the stage `alexnet_ideal_inputs` wrote: as many channels as there is room for."""
-    images = load_tensors(files(folder, [])[-1])
+    images = load_tensors(
+        files(folder, [])[-1],
+        {f"conv{n}": ("uint8", ["channels", f"side {n}", f"side {n}", 3]) for n in range(1, 6)},
+    )
     count = min(COLUMNS, *map(len, images.values()))
     while True:
         found = [
-            OfLayer(layer, channels.shape[1], count, as_row(channels[:count]))
+            OfConvolution(layer, channels.shape[1], count, as_row(channels[:count]))
             for layer, channels in sorted(images.items())
         ]
         if count == 1 or sum(len(row.picture.uri) for row in found) <= ALEXNET_BYTES:

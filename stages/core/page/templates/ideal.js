@@ -19,18 +19,15 @@ async function showIdeals(figure) {
   const image = figure.querySelector("img");
   await image.decode();
   const items = [...figure.querySelectorAll("li")];
-  const tiles = cutOut(image, data.side, items.length);
+  const tiles = cutOut(image, SIDE, items.length);
   items.forEach((item, i) => {
-    const name = `${way === "ideal" ? "ideal" : "noise for"} ${data.labels[i]}`;
-    const canvas = pictured(`${data.titles[model]}: ${name}`);
-    paint(canvas, tiles[i], data.side, data.side, 255, grey);
-    item.prepend(canvas);
-    if (!data.live.length) return;
-    const link = element("a", { href: "#draw" });
-    link.setAttribute("aria-label", `Put on the drawing area: ${data.titles[model]}, ${name}`);
-    canvas.replaceWith(link);
-    link.append(canvas);
-    link.addEventListener("click", () => take(tiles[i], `${data.titles[model]}, ${name}`));
+    const name = `${way === "ideal" ? "ideal" : "noise for"} ${labels[i]}`;
+    const canvas = element("canvas");
+    paint(canvas, tiles[i], SIDE, SIDE, 255, grey);
+    const link = element("a", { href: "#draw" }, canvas);
+    link.setAttribute("aria-label", `${titleOf(model)}, ${name}: put it in the drawing area`);
+    link.addEventListener("click", () => take(tiles[i], `${titleOf(model)}, ${name}`));
+    item.prepend(link);
   });
   image.hidden = true;
   figure.querySelector("ul").hidden = false;
@@ -39,11 +36,11 @@ async function showIdeals(figure) {
 
 /** How many of a model's ideal images the models of the page recognise: a row of the table. */
 function addAgreement({ dataset: { model, way } }, tiles) {
-  const counts = data.live.map((by) => {
+  const counts = LIVE.map((by) => {
     const right = tiles.filter((tile, label) => best(forward(by, tile).logits) === label);
     return element("td", { className: "number", textContent: right.length });
   });
-  const title = element("th", { scope: "row", textContent: data.titles[model] });
+  const title = element("th", { scope: "row", textContent: titleOf(model) });
   const habits = element("td", { textContent: way === "ideal" ? "jitter, blur, decay" : "nothing" });
   document.querySelector("#agreement tbody").append(element("tr", {}, title, habits, ...counts));
 }
