@@ -60,6 +60,14 @@ def convolutions() -> dict[str, Layer]:
     }
 
 
+def unpadded(weights: Path) -> nn.Sequential:
+    """AlexNet's features, frozen, without the first convolution's padding: so what the unit in the
+    middle of a map sees is the image, where that is as large, and no padding."""
+    network = alexnet(weights).requires_grad_(False).features
+    network[0].padding = 0
+    return network
+
+
 def draw(images: dict[str, np.ndarray]) -> Figure:
     """A grid for each convolution (N × side × side × 3, uint8)."""
     grids = []
@@ -72,8 +80,7 @@ def draw(images: dict[str, np.ndarray]) -> Figure:
 
 def main(weights: Path, out: Path) -> None:
     params = read_params("alexnet_ideal_inputs", AlexNetIdealInputsParams)
-    network = alexnet(weights).requires_grad_(False).features
-    network[0].padding = 0  # so the unit in the middle of the map sees the image, and no padding
+    network = unpadded(weights)
     layers = convolutions()
 
     def images_for(job: Job) -> np.ndarray:

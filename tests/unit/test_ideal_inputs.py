@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from torchvision.models import AlexNet
 
 from stages import alexnet_ideal_inputs, ideal_inputs
-from stages.core.alexnet.network import alexnet, normalized
+from stages.core.alexnet.network import MEAN, normalized
 from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.exact.functions import softmax
@@ -151,8 +151,7 @@ def test_the_unit_in_the_middle_sees_what_is_cut_out_and_no_more(layer):
 
 def test_alexnet_s_units_see_the_images_to_the_edge(alexnet_file):
     """And nothing beyond it: no padding comes into it."""
-    network = alexnet(alexnet_file).requires_grad_(False).features
-    network[0].padding = 0
+    network = alexnet_ideal_inputs.unpadded(alexnet_file)
     sides = []
     for place, side in alexnet_ideal_inputs.convolutions().values():
         x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -171,13 +170,20 @@ def test_alexnet_s_units_see_the_images_to_the_edge(alexnet_file):
     assert sides == [11, 51, 99, 131, 163]
 
 
-def test_each_convolution_of_alexnet_gets_its_images(alexnet_file):
+def test_each_convolution_of_alexnet_gets_images_that_excite_it(alexnet_file):
+    parameters.change(Path(), "alexnet_ideal_inputs", channels=2, steps=10)
     alexnet_ideal_inputs.main(alexnet_file, Path("out"))
     found = load_tensors(Path("out/images.safetensors"))
-    assert {name: tensor.shape for name, tensor in found.items()} == {
-        f"conv{number}": (4, side, side, 3)
-        for number, side in enumerate((11, 51, 99, 131, 163), start=1)
-    }
+    network = alexnet_ideal_inputs.unpadded(alexnet_file)
+    for name, (place, side) in alexnet_ideal_inputs.convolutions().items():
+        assert found[name].shape == (2, side, side, 3)
+        images = torch.from_numpy(found[name]).permute(0, 3, 1, 2) / 255
+        ground = torch.tensor(MEAN).view(1, 3, 1, 1).expand(1, 3, side, side)
+        before, after = (
+            maps[:, :2, maps.shape[2] // 2, maps.shape[3] // 2]
+            for maps in (network[: place + 1](normalized(x)) for x in (ground, images))
+        )
+        assert (after.diagonal() > before[0]).all()
     assert Path("out/images.png").read_bytes().startswith(b"\x89PNG")
 
 
