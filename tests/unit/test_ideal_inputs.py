@@ -171,7 +171,7 @@ def test_alexnet_s_units_see_the_images_to_the_edge(alexnet_file):
 
 
 def test_each_convolution_of_alexnet_gets_images_that_excite_it(alexnet_file):
-    parameters.change(Path(), "alexnet_ideal_inputs", channels=2, steps=10)
+    parameters.change(Path(), "alexnet_ideal_inputs", channels=2, steps=10, jitter=0, rate=0.05)
     alexnet_ideal_inputs.main(alexnet_file, Path("out"))
     found = load_tensors(Path("out/images.safetensors"))
     network = alexnet_ideal_inputs.unpadded(alexnet_file)
