@@ -9,6 +9,7 @@ from stages.core.base.command import run
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from pydantic import Field
 from torch import nn
 from torchvision.models import AlexNet
@@ -19,15 +20,15 @@ from stages.core.base.params import read_params
 from stages.core.base.progress import progress
 from stages.core.base.tensors import save_tensors
 from stages.core.drawing.figure import save_figure
-from stages.core.drawing.grids import GROUND, Grid, draw_grids
-from stages.core.drawing.tiles import at_side
+from stages.core.drawing.grids import Grid, draw_grids
 from stages.core.interpretation.ascent import AscentParams, ascend, to_bytes
 from stages.core.interpretation.receptive import fields_of_modules
 from stages.core.parallel.threads import in_threads
 
 BATCH = 3  # images at a time through the network
 COLUMNS = 6
-TILE = 198  # side of an image in the figure, pixels: 18 × 11, 2 × 99, and enough for the others
+TILE = 165  # side of an image in the figure, pixels: 15 × 11
+SMOOTH = 32  # side from which on images are scaled smoothly; below, each pixel is a block
 
 
 class AlexNetIdealInputsParams(AscentParams):
@@ -73,7 +74,9 @@ def draw(images: dict[str, np.ndarray]) -> Figure:
     grids = []
     for name, pixels in images.items():
         side = pixels.shape[1]
-        tiles = np.stack([at_side(image, TILE, GROUND) for image in pixels])
+        scaling = Image.Resampling.BICUBIC if side >= SMOOTH else Image.Resampling.NEAREST
+        scaled = [Image.fromarray(image).resize((TILE, TILE), scaling) for image in pixels]
+        tiles = np.stack([np.asarray(image) for image in scaled])
         grids.append(Grid(f"{name}: a unit sees {side} × {side} pixels", tiles, COLUMNS, 1))
     return draw_grids("What would excite the first channels of AlexNet's convolutions most", grids)
 
