@@ -65,6 +65,7 @@ def test_an_ideal_digit_goes_in_the_drawing_area_to_the_byte(page, pipeline, mod
 def test_what_is_drawn_or_picked_next_takes_its_place(page):
     link = figure_of(page, "cnn", "ideal").get_by_role("link")
     link.first.click()
+    page.locator("#pad").hover()  # once the page no longer scrolls
     box = page.locator("#pad").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
     page.mouse.down()
