@@ -19,16 +19,18 @@ from stages.core.alexnet.network import PIXELS, alexnet, check_side, normalized
 from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import Count, Params, read_params
 from stages.core.base.progress import progress
+from stages.core.base.tensors import save_tensors
 from stages.core.data.photo import read_photo
 from stages.core.data.squares import read_square
 from stages.core.drawing.figure import save_figure
-from stages.core.drawing.grids import GROUND, Grid, draw_grids
-from stages.core.drawing.tiles import at_side, cut_out
+from stages.core.drawing.grids import Grid, draw_grids
+from stages.core.drawing.tiles import GROUND, at_side, cut_out
 from stages.core.interpretation.patches import Place, first_places, strongest
 from stages.core.interpretation.receptive import Field, fields_of_modules
 from stages.core.parallel.threads import in_threads
 
 TILE = 102  # side of a patch in a figure, pixels: 9 × 11, 2 × 51, or a little more than 99
+SMALL = 48  # in the file for the page, at most
 
 
 class AlexNetPatchesParams(Params):
@@ -49,13 +51,36 @@ class Look(NamedTuple):
 Patches = dict[Place, np.ndarray]  # what the units see: side × side × 3 (uint8)
 
 
-def convolutions() -> dict[str, Field]:
-    """AlexNet's five, as torchvision describes them, with the receptive fields of their units."""
+class Layer(NamedTuple):
+    """A convolution or pooling: the side of its kernel or window, its stride, and what its units
+    see."""
+
+    kernel: int
+    stride: int
+    field: Field
+
+
+def layers() -> dict[str, Layer]:
+    """AlexNet's, as torchvision describes them: conv1, pool1, conv2, …, each pooling with the
+    number of the convolution before it."""
     with torch.device("meta"):
         modules = AlexNet().features
     fields = fields_of_modules(modules)
-    names = [name for name, module in modules.named_children() if isinstance(module, nn.Conv2d)]
-    return {f"conv{number}": fields[name] for number, name in enumerate(names, start=1)}
+    found: dict[str, Layer] = {}
+    number = 0
+    for name, module in modules.named_children():
+        match module:
+            case nn.Conv2d(kernel_size=(kernel, _), stride=(stride, _)):
+                number += 1
+                found[f"conv{number}"] = Layer(int(kernel), stride, fields[name])
+            case nn.MaxPool2d(kernel_size=int(kernel), stride=int(stride)):
+                found[f"pool{number}"] = Layer(kernel, stride, fields[name])
+    return found
+
+
+def convolutions() -> dict[str, Field]:
+    """The receptive fields of the five."""
+    return {name: layer.field for name, layer in layers().items() if name.startswith("conv")}
 
 
 def evenly_spread(paths: Sequence[str], count: int) -> list[str]:
@@ -82,10 +107,10 @@ def look(network: AlexNet, squares: np.ndarray, first: int, channels: int, patch
 
 def strongest_of(looks: Iterable[Look], channels: int, count: int) -> dict[str, list[Patches]]:
     """The patches of each channel of each layer, the strongest first; only they are kept."""
-    layers = convolutions()
-    best: dict[str, list[Patches]] = {name: [{} for _ in range(channels)] for name in layers}
+    fields = convolutions()
+    best: dict[str, list[Patches]] = {name: [{} for _ in range(channels)] for name in fields}
     for squares, first, places in looks:
-        for (name, field), of_layer in zip(layers.items(), places, strict=True):
+        for (name, field), of_layer in zip(fields.items(), places, strict=True):
             for channel, found in enumerate(of_layer):
                 known = best[name][channel]
                 best[name][channel] = {
@@ -102,25 +127,34 @@ def strongest_of(looks: Iterable[Look], channels: int, count: int) -> dict[str, 
     return best
 
 
+def tiles_of(groups: Sequence[Sequence[Patches]], count: int, side: int) -> np.ndarray:
+    """Channels × (groups · count) × side × side × 3 (uint8): for each channel the `count` patches
+    of each group, at that size; GROUND where there are fewer."""
+    tiles = np.full((len(groups[0]), len(groups), count, side, side, 3), GROUND, np.uint8)
+    for group, of_group in enumerate(groups):
+        for channel, patches in enumerate(of_group):
+            for rank, pixels in enumerate(patches.values()):
+                tiles[channel, group, rank] = at_side(pixels, side, GROUND)
+    return tiles.reshape(len(tiles), -1, side, side, 3)
+
+
 def draw_layer(
     name: str, field: Field, groups: Sequence[Sequence[Patches]], count: int, where: str
 ) -> Figure:
     """A row for each channel, with up to `count` patches of each group."""
-    blank = np.full((TILE, TILE, 3), GROUND, np.uint8)
-    tiles, labels, beside = [], [], []
+    labels, beside = [], []
     for channel, of_channel in enumerate(zip(*groups, strict=True)):
         beside.append(f"channel {channel}" + ("" if any(of_channel) else "\nalways zero"))
         for patches in of_channel:
-            missing = count - len(patches)
-            tiles += [at_side(pixels, TILE, GROUND) for pixels in patches.values()]
-            tiles += [blank] * missing
-            labels += [f"{place.activation:.3g}" for place in patches] + [""] * missing
+            said = [f"{place.activation:.3g}" for place in patches]
+            labels += said + [""] * (count - len(said))
     heading = (
         f"A unit sees {field.size} × {field.size} pixels. A row for each of the first "
         f"{len(beside)} channels: the places {where}, the strongest first; above each, the "
         "activation. Grey is beyond the edge of an image."
     )
-    grid = Grid(heading, np.stack(tiles), 2 * count, 1, labels, beside, second=count)
+    tiles = tiles_of(groups, count, TILE).reshape(-1, TILE, TILE, 3)
+    grid = Grid(heading, tiles, 2 * count, 1, labels, beside, second=count)
     return draw_grids(f"What excites AlexNet's {name} most", [grid])
 
 
@@ -150,33 +184,37 @@ def main(weights: Path, embedded_images: Path, photo: Path, out: Path) -> None:
     seen = look(network, whole, 0, params.channels, params.patches)
     in_photo = strongest_of([seen], params.channels, params.patches)
 
-    layers = convolutions()
-    rows = [
-        (name, channel, source, rank, files[place.image], *layers[name].corner(*place[2:]))
-        + (layers[name].size, place.activation)
-        for name in layers
-        for channel in range(params.channels)
-        for source, files, found in (
-            ("images", chosen, in_images),
-            ("photo", [photo.as_posix()], in_photo),
-        )
-        for rank, place in enumerate(found[name][channel], start=1)
-    ]
+    fields = convolutions()
+    rows = []
+    for name, field in fields.items():
+        for channel in range(params.channels):
+            for source, files, found in (
+                ("images", chosen, in_images),
+                ("photo", [photo.as_posix()], in_photo),
+            ):
+                for rank, place in enumerate(found[name][channel], start=1):
+                    where = *field.corner(place.row, place.column), field.size
+                    row = name, channel, source, rank, files[place.image], *where
+                    rows.append((*row, place.activation))
     some = f"{len(chosen):,} of the {len(paths):,}" if len(chosen) < len(paths) else "the"
-    where = f"that excite it most in {some} images of {folder.as_posix()}, and in the photograph"
+    said = f"that excite it most in {some} images of {folder.as_posix()}, and in the photograph"
     with new_folder(out) as made:
-        columns = ("layer", "channel", "source", "rank", "path", "top", "left", "side")
-        write_csv(made / "patches.csv", (*columns, "activation"), rows)
+        columns = "layer", "channel", "source", "rank", "path", "top", "left", "side", "activation"
+        write_csv(made / "patches.csv", columns, rows)
         write_csv(
             made / "receptive_fields.csv",
-            ("layer", *Field._fields),
-            ((name, *field) for name, field in layers.items()),
+            ("layer", "kernel", "stride", *Field._fields),
+            ((name, *layer[:2], *layer.field) for name, layer in layers().items()),
         )
-        for name, field in layers.items():
-            groups = in_images[name], in_photo[name]
-            save_figure(
-                draw_layer(name, field, groups, params.patches, where), made / f"{name}.png"
-            )
+        groups = {name: (in_images[name], in_photo[name]) for name in fields}
+        small = {
+            name: tiles_of(groups[name], params.patches, min(field.size, SMALL))
+            for name, field in fields.items()
+        }
+        save_tensors(small, made / "patches.safetensors")
+        for name, field in fields.items():
+            figure = draw_layer(name, field, groups[name], params.patches, said)
+            save_figure(figure, made / f"{name}.png")
 
 
 if __name__ == "__main__":

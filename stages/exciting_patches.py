@@ -13,11 +13,11 @@ import torch
 from stages.core.base.files import write_csv
 from stages.core.base.labels import one_of
 from stages.core.base.params import Count, Params, read_params
-from stages.core.base.tensors import open_tensors
+from stages.core.base.tensors import open_tensors, save_tensors
 from stages.core.data.digits import read_splits
 from stages.core.drawing.figure import names_in_font, save_figure, shortened
-from stages.core.drawing.grids import GROUND, SMALL, Grid, draw_grids
-from stages.core.drawing.tiles import at_side, cut_out, framed
+from stages.core.drawing.grids import SMALL, Grid, draw_grids
+from stages.core.drawing.tiles import GROUND, at_side, cut_out, framed
 from stages.core.interpretation.patches import Place, first_places, strongest
 from stages.core.interpretation.receptive import Field, fields
 from stages.core.learning.layers import ReLU
@@ -81,6 +81,18 @@ def strongest_places(
     return best
 
 
+def pixels_of(places: Places, field: Field | None, images: np.ndarray, count: int) -> np.ndarray:
+    """What the units see at their places: units × `count` × side × side (uint8), and GROUND where
+    there are fewer."""
+    side = field.size if field else images.shape[1]
+    pixels = np.full((len(places), count, side, side), GROUND, np.uint8)
+    for of_unit, found in zip(pixels, places, strict=True):
+        for square, place in zip(of_unit, found, strict=False):
+            corner = field.corner(place.row, place.column) if field else (0, 0)
+            square[:] = cut_out(images[place.image], *corner, side, GROUND)
+    return pixels
+
+
 def names_of_rows(model: TrainedModel, layer: str, places: Places, what: str) -> list[str]:
     """Those of channels or units; logits are named after their labels."""
     names = [f"{what} {number}" for number in range(len(places))]
@@ -93,46 +105,40 @@ def names_of_rows(model: TrainedModel, layer: str, places: Places, what: str) ->
     ]
 
 
-def whole(image: np.ndarray, zoom: int) -> np.ndarray:
-    """An image (side × side, uint8), larger and in red, green and blue."""
-    return at_side(image, zoom * len(image), GROUND)[..., None].repeat(3, axis=2)
-
-
-def part(image: np.ndarray, place: Place, field: Field, zoom: int) -> np.ndarray:
-    """What the unit at a place sees of an image, at the size of the whole."""
-    square = cut_out(image, *field.corner(place.row, place.column), field.size, GROUND)
-    return at_side(square, zoom * len(image), GROUND)[..., None].repeat(3, axis=2)
+def enlarged(square: np.ndarray, side: int) -> np.ndarray:
+    """A square of grey pixels, in red, green and blue, and so many pixels a side."""
+    return at_side(square, side, GROUND)[..., None].repeat(3, axis=2)
 
 
 def with_frame(image: np.ndarray, place: Place, field: Field, zoom: int) -> np.ndarray:
-    """The whole image, with a frame around what the unit at a place sees."""
+    """The enlarged image, with a frame around what the unit at a place sees."""
     top, left = (zoom * pixel for pixel in field.corner(place.row, place.column))
-    return framed(whole(image, zoom), top, left, zoom * field.size, FRAME)
+    return framed(enlarged(image, zoom * len(image)), top, left, zoom * field.size, FRAME)
 
 
 def grid(
-    model: TrainedModel, layer: str, places: Places, images: np.ndarray, labels: np.ndarray
+    model: TrainedModel,
+    layer: str,
+    places: Places,
+    pixels: np.ndarray,
+    images: np.ndarray,
+    labels: np.ndarray,
 ) -> Grid:
     """A row for each channel or unit: what it sees at its strongest places, and where these are, if
-    it does not see the whole image."""
+    it does not see the whole image. `pixels`: as of `pixels_of`."""
     field = seen_by(model)[layer]
-    count = max(1, *map(len, places))
-    zoom = max(1, TILE // images.shape[1])
-    answers = [shortened(name, SMALL, TILE) for name in names_in_font(model.labels)]
+    count, side = pixels.shape[1], images.shape[1]
+    zoom = max(1, TILE // side)
+    answers = [shortened(name, SMALL, zoom * side) for name in names_in_font(model.labels)]
     tiles, above = [], []
-    for found in places:
-        gap = count - len(found)
-        blanks = [np.full_like(whole(images[0], zoom), GROUND)] * gap
-        seen = [images[place.image] for place in found]
+    for found, squares in zip(places, pixels, strict=True):
+        tiles += [enlarged(square, zoom * side) for square in squares]
+        blanks = [""] * (count - len(found))
+        above += [f"{place.activation:.3g}" for place in found] + blanks
         if field:
-            pairs = [*zip(seen, found, strict=True)]
-            tiles += [part(image, place, field, zoom) for image, place in pairs] + blanks
-            tiles += [with_frame(image, place, field, zoom) for image, place in pairs] + blanks
-        else:
-            tiles += [whole(image, zoom) for image in seen] + blanks
-        above += [f"{place.activation:.3g}" for place in found] + [""] * gap
-        if field:
-            above += [answers[labels[place.image]] for place in found] + [""] * gap
+            tiles += [with_frame(images[place.image], place, field, zoom) for place in found]
+            tiles += [np.full_like(tiles[0], GROUND) for _ in blanks]
+            above += [answers[labels[place.image]] for place in found] + blanks
 
     total = model.shapes[layer][1][0]
     what = "channel" if field else "unit"
@@ -149,7 +155,15 @@ def grid(
     return Grid(heading, np.stack(tiles), columns, 1, above, rows, second)
 
 
-def main(name: str, trained: Path, inputs: Path, digits: Path, figure: Path, table: Path) -> None:
+def main(
+    name: str,
+    trained: Path,
+    inputs: Path,
+    digits: Path,
+    figure: Path,
+    table: Path,
+    patches: Path,
+) -> None:
     params = read_params("exciting_patches", ExcitingPatchesParams)
     title = read_params(f"models.{name}.title", str)
     model = load_model(trained)
@@ -170,9 +184,15 @@ def main(name: str, trained: Path, inputs: Path, digits: Path, figure: Path, tab
                 rows.append((layer, unit, rank, place.image, *corner, side, place.activation))
     columns = ("layer", "unit", "rank", "image", "top", "left", "side", "activation")
     write_csv(table, columns, rows)
+    pixels = {
+        layer: pixels_of(places, seen[layer], images, params.patches)
+        for layer, places in best.items()
+    }
+    save_tensors(pixels, patches)
     some = f"{count:,} of {len(images):,}" if count < len(images) else f"all {count:,}"
     grids = [
-        grid(model, layer, places, images, split.labels.numpy()) for layer, places in best.items()
+        grid(model, layer, places, pixels[layer], images, split.labels.numpy())
+        for layer, places in best.items()
     ]
     save_figure(draw_grids(f"{title}: what excites it most in {some} test images", grids), figure)
 

@@ -22,7 +22,7 @@ from stages.core.drawing.shades import STEPS, shades
 from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.predictions import confusion_matrix, read_predictions
 from stages.core.learning.trained import load_model
-from stages.core.page import ideal, images
+from stages.core.page import ideal, images, patches
 from stages.core.page.learning import (
     SHARE,
     chart_of_models,
@@ -77,6 +77,8 @@ CHOICES = (  # what the page's numbers depend on
     "images.size",
     "images.groups",
     "classify_images",
+    "exciting_patches",
+    "alexnet_patches",
     "ideal_inputs",
     "alexnet_ideal_inputs",
 )
@@ -155,6 +157,7 @@ def main(
     own = images.shown(results)
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
     jpegs = images.jpegs(images.wanted(results, own), folder, size)
+    patch_folders = interpretation / "alexnet_patches", interpretation / "patches"
     read = (
         *(digits, photo, alexnet_weights),
         *(models / f"{name}.safetensors" for name in trained),
@@ -165,6 +168,7 @@ def main(
         *(convolution / "shapes.csv", data_efficiency / "accuracy.csv"),
         *(alexnet / name for name in ("architecture.txt", "shapes.csv", "features.safetensors")),
         *image_files,
+        *patches.files(*patch_folders, trained),
         *ideals,
         *drawn.values(),
     )
@@ -236,6 +240,7 @@ def main(
         "ideal": ideal.of_models(interpretation, trained),
         "alexnet_ideal": ideal.of_alexnet(interpretation),
         "questions": questions,
+        "patches": patches.for_template(*patch_folders, trained, np.asarray(Image.open(photo))),
         "choices": sorted(
             choice for name, value in choices.items() for choice in flatten(value, name).items()
         ),

@@ -20,8 +20,7 @@ from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.data.digits import SPLITS
 from stages.core.data.squares import read_image
-from stages.core.drawing.grids import GROUND
-from stages.core.drawing.tiles import at_side, cut_out, framed
+from stages.core.drawing.tiles import GROUND, at_side, cut_out, framed
 from stages.core.learning.layers import Layers
 from stages.core.learning.trained import TrainedModel, load_model, save_model
 
@@ -84,6 +83,13 @@ def found(model="cnn"):
     ]
 
 
+def grid_of(model, layer, best, images, count):
+    field = exciting_patches.seen_by(model)[layer]
+    pixels = exciting_patches.pixels_of(best[layer], field, images, count)
+    labels = np.arange(len(images)) % 10
+    return exciting_patches.grid(model, layer, best[layer], pixels, images, labels)
+
+
 def plain(model, images):
     """Each layer's outputs by PyTorch's own layers in float64, for images N × 28 × 28 (uint8)."""
     x = torch.from_numpy(images).double()[:, None] / 255
@@ -115,6 +121,7 @@ def test_they_are_the_largest_activations_and_what_is_cut_out_is_all_that_counts
     run_stage("exciting_patches@cnn")
     rows, model = found(), load_model(paths.weights("cnn"))
     images = load_tensors(paths.DIGITS)["test_images"]
+    patches = load_tensors(paths.INTERPRETATION / "patches/cnn.safetensors")
     outputs = plain(model, images)
     steps = {"conv1": (3, 1, -1), "conv2": (10, 6, -5)}  # side, step and start, by hand
     assert {row["layer"] for row in rows} == {"conv1", "conv2", "hidden", "fc"}
@@ -129,13 +136,14 @@ def test_they_are_the_largest_activations_and_what_is_cut_out_is_all_that_counts
                 assert {(row["top"], row["left"], row["side"]) for row in of_unit} == {(0, 0, 28)}
                 continue
             side, step, start = steps[layer]
-            for row in of_unit:
+            for row, pixels in zip(of_unit, patches[layer][unit], strict=True):
                 assert row["side"] == side
                 image = images[int(row["image"])]
                 top, left = int(row["top"]), int(row["left"])
                 other = np.full_like(image, 100)
                 there = np.ix_(*(range(max(0, each), min(28, each + side)) for each in (top, left)))
                 other[there] = image[there]
+                assert np.array_equal(pixels, cut_out(image, top, left, side, GROUND))
                 place = (top - start) // step, (left - start) // step
                 value = plain(model, other[None])[layer][0, unit, *place].item()
                 assert value == pytest.approx(row["activation"], rel=1e-5)
@@ -166,7 +174,7 @@ def test_a_unit_that_is_never_above_zero_is_said_to_be_so(folder):
     images = load_tensors(paths.DIGITS)["test_images"]
     inputs = torch.from_numpy(images)[:, None] / 255
     best = exciting_patches.strongest_places(model, inputs, 3, 5)
-    grid = exciting_patches.grid(model, "conv1", best["conv1"], images, np.arange(50) % 10)
+    grid = grid_of(model, "conv1", best, images, 5)
     assert grid.beside == ["channel 0", "channel 1\nnever above zero", "channel 2"]
     assert grid.heading.startswith("conv1: the first 3 of 4 channels; a unit sees 3 × 3 pixels. ")
     assert (grid.tiles[10:20] == GROUND).all()
@@ -187,7 +195,7 @@ def test_a_patch_stands_beside_the_image_that_it_is_from(folder):
     inputs = torch.from_numpy(images)[:, None] / 255
     best = exciting_patches.strongest_places(model, inputs, 1, 5)
     assert [place[1:] for place in best["look"][0]] == [(7, 4, 20), (9, 0, 0)]
-    grid = exciting_patches.grid(model, "look", best["look"], images, np.arange(50) % 10)
+    grid = grid_of(model, "look", best, images, 2)
     assert (grid.columns, grid.second, len(grid.tiles)) == (4, 2, 4)
     assert grid.labels == ["0.784", "0.392", "7", "9"]
     first, second, whole, corner = grid.tiles
@@ -327,11 +335,13 @@ def images(tmp_path, monkeypatch, alexnet_weights):
 
 def of_reference(weights, image):
     """After each convolution and its ReLU, by PyTorch's own layers in float64."""
-    network = AlexNet().features.double()
-    tensors = load_tensors(weights)
-    network.load_state_dict(
-        {name.removeprefix("features."): torch.from_numpy(w) for name, w in tensors.items()}
-    )
+    with torch.device("meta"):
+        network = AlexNet().features
+    tensors = {
+        name.removeprefix("features."): torch.from_numpy(weight).double()
+        for name, weight in load_tensors(weights).items()
+    }
+    network.load_state_dict(tensors, assign=True)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     x = ((torch.tensor(image).permute(2, 0, 1) / 255 - mean) / std)[None].double()
     outputs = []
@@ -358,17 +368,29 @@ def test_alexnet_s_patches_are_all_that_counts_for_their_activations(images):
     assert sorted(path.name for path in out.iterdir()) == [
         *(f"{name}.png" for name in FIELDS),
         "patches.csv",
+        "patches.safetensors",
         "receptive_fields.csv",
     ]
+    told = rows_of(out / "receptive_fields.csv")
     assert {
         row["layer"]: tuple(int(row[key]) for key in ("size", "step", "start"))
-        for row in rows_of(out / "receptive_fields.csv")
+        for row in told
+        if row["layer"].startswith("conv")
     } == FIELDS
+    assert [(row["layer"], row["kernel"], row["stride"]) for row in told] == [
+        *(("conv1", "11", "4"), ("pool1", "3", "2"), ("conv2", "5", "1"), ("pool2", "3", "2")),
+        *((f"conv{number}", "3", "1") for number in (3, 4, 5)),
+        ("pool5", "3", "2"),
+    ]
     rows = rows_of(out / "patches.csv")
     looked_at = ["0.png", "1.png", "3.png", "4.png"]  # of six, evenly spread
     squares = {name: read_image(Path("own"), name, SIZE)[1] for name in looked_at}
     squares[str(paths.PHOTO)] = np.asarray(Image.open(paths.PHOTO))
     outputs = {name: of_reference(paths.ALEXNET, square) for name, square in squares.items()}
+    small = load_tensors(out / "patches.safetensors")
+    assert {name: tiles.shape for name, tiles in small.items()} == {
+        name: (3, 8, side, side, 3) for name, side in zip(FIELDS, (11, 48, 48, 48, 48), strict=True)
+    }
     assert {row["path"] for row in rows} <= {*squares}
     for layer, (side, step, start) in FIELDS.items():
         for channel in range(3):
@@ -387,6 +409,9 @@ def test_alexnet_s_patches_are_all_that_counts_for_their_activations(images):
                 for row in of_channel[:1]:
                     square = squares[row["path"]]
                     top, left = int(row["top"]), int(row["left"])
+                    tile = small[layer][channel, 4 * (source == "photo")]
+                    seen = cut_out(square, top, left, side, GROUND)
+                    assert np.array_equal(tile, at_side(seen, len(tile), GROUND))
                     other = np.full_like(square, 90)
                     there = np.ix_(
                         *(

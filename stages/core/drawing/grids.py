@@ -16,6 +16,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from stages.core.drawing.figure import DPI, text_width, wrapped
+from stages.core.drawing.tiles import GROUND
 
 SMALL, MEDIUM, LARGE = (pixels * 72 / DPI for pixels in (12, 15, 20))  # sizes of text, points
 
@@ -29,8 +30,6 @@ TITLE, TITLE_LINE = 36, 25
 NARROWEST = 460  # of all grids together, so that the words above them have room
 BAR, SHORTEST, LONGEST = 14, 120, 360  # width and length of a colour bar
 NUMBERS = 76  # beside the colour bar
-
-GROUND = 229  # grey (0 to 255) between the tiles: white tiles stand out against it
 
 # What a pixel looks like if one of its three weights is not zero, or all of them alike.
 CHANNELS = {

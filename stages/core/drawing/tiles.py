@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+GROUND = 229  # grey (0 to 255) between the tiles: white tiles stand out against it
+
 
 def tiled(tiles: np.ndarray, columns: int, gaps: tuple[int, int], ground: float) -> np.ndarray:
     """Arrange tiles N × height × width, or N × height × width × colours, in rows of `columns`.

@@ -1,17 +1,15 @@
 """What would excite units most, on the page: the ideal images of each model and of AlexNet."""
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from stages.core.base.tensors import Shapes, in_words, load_tensors
 from stages.core.drawing.tiles import tiled
 from stages.core.learning.trained import TrainedModel
+from stages.core.page.images import as_jpeg
 from stages.core.page.page import Picture, picture
 
 COLUMNS, LINE = 10, 128  # images in a row, and the grey of lines between them
@@ -152,9 +150,7 @@ def as_row(images: np.ndarray) -> Picture:
     if images.shape[1] < SMALLEST:
         uri = picture(pixels).uri
     else:
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, format="jpeg", quality=QUALITY, subsampling="4:2:0")
-        uri = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+        uri = f"data:image/jpeg;base64,{as_jpeg(pixels, QUALITY)}"
     return Picture(uri, WIDTH, WIDTH // len(images))
 
 

@@ -25,7 +25,7 @@ GREYS = 64  # that a grey picture keeps: the eye sees no difference, and it is a
 
 
 class Picture(NamedTuple):
-    """A PNG as a data: URI, and its width and height in pixels."""
+    """A PNG or JPEG as a data: URI, and its width and height in pixels."""
 
     uri: str
     width: int
