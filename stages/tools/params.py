@@ -29,6 +29,7 @@ KINDS = {
     "data_efficiency": "stages.data_efficiency:DataEfficiencyParams",
     "images": "stages.embed_images:ImagesParams",
     "classify_images": "stages.classify_images:ClassifyImagesParams",
+    "principal_axes": "stages.principal_axes:PrincipalAxesParams",
 }
 
 
