@@ -2,7 +2,6 @@
 features, on their two principal axes; and whether the nearest one is of the same label."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -11,27 +10,27 @@ from stages.core.base.command import run
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from pydantic import Field
 
+from stages.core.base.errors import InputError
 from stages.core.base.files import new_file, write_csv
 from stages.core.base.labels import one_of, read_labels
 from stages.core.base.params import Params, read_params
 from stages.core.base.progress import progress
-from stages.core.base.tensors import open_tensors
 from stages.core.base.values import percent
 from stages.core.classifier.pictures import thumbnail
 from stages.core.classifier.statistics import wilson
 from stages.core.classifier.table import read_table
-from stages.core.data.digits import FEATURES, IMAGES
+from stages.core.data.digits import read_splits
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.marks import marks_of
 from stages.core.drawing.points import Panel, draw_points
 from stages.core.interpretation.axes import Principal, principal_axes
-from stages.core.interpretation.neighbours import nearest_neighbours
+from stages.core.interpretation.nearest import nearest_neighbours
 from stages.core.parallel.threads import in_threads
 
 SIDE = 32  # to which images are scaled, to compare their pixels: what a thing is can be seen then
-SPACES = ("pixels", "features")
 
 Count = Annotated[int, Field(ge=2, le=10_000)]
 
@@ -39,6 +38,68 @@ Count = Annotated[int, Field(ge=2, le=10_000)]
 class PrincipalAxesParams(Params):
     digits: Count
     images: Count
+
+
+class Images(NamedTuple):
+    """N images: a title for them; what they are called, and the heading of that; their labels, and
+    the names of all labels in order; and a point for each (float32, N × K), by pixels and by
+    features."""
+
+    title: str
+    heading: str
+    called: Sequence[object]
+    labels: Sequence[str | None]
+    names: list[str]
+    points: dict[str, torch.Tensor]
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Each image's label by its number (int64), -1 if it has none."""
+        number_of = {name: number for number, name in enumerate(self.names)}
+        return np.array([-1 if label is None else number_of[label] for label in self.labels])
+
+
+def first_digits(digits: Path, embedded_digits: Path, most: int) -> Images:
+    """The first of the test images. Raises InputError if the files do not belong together."""
+    names, points = read_labels(digits), {}
+    for space, path in (("pixels", digits), ("features", embedded_digits)):
+        inputs, numbers = read_splits(path)["test"]
+        points[space] = inputs[:most].flatten(1)
+        labels = [names[number] for number in numbers[:most].tolist()]
+    if len(points["pixels"]) != len(points["features"]):
+        raise InputError(
+            f"{embedded_digits} has the features of other images than those in {digits}; "
+            "`dvc repro embed_digits` computes them anew"
+        )
+    title = f"{len(labels):,} test {'digits' if one_of(names) == 'digit' else 'images'}"
+    return Images(title, "image", range(len(labels)), labels, names, points)
+
+
+def own_images(embedded_images: Path, folder: Path, size: int, most: int, place: Path) -> Images:
+    """Some of the images in a folder, evenly spread; of equal ones, the first alone, for each would
+    have the other beside it. `size`: that of what the network sees; `place`: a folder for what does
+    not fit into memory."""
+    table = read_table(embedded_images, place)
+    _, different = np.unique(np.ascontiguousarray(table.digests), return_index=True)
+    count = min(len(different), most)
+    rows = np.sort(different)[np.arange(count) * len(different) // count]
+    paths, labels = ([column[row] for row in rows] for column in (table.paths, table.labels))
+
+    def pixels_of(path: str) -> np.ndarray:
+        return thumbnail(folder, path, size, SIDE)
+
+    pixels = np.empty((count, SIDE, SIDE, 3), np.float32)
+    with progress(count, "images") as bar:
+        for row, square in enumerate(in_threads(pixels_of, paths)):
+            pixels[row] = square
+            bar.update(1)
+    points = {
+        "pixels": torch.from_numpy(pixels).flatten(1) / 255,
+        "features": table.features[torch.from_numpy(rows)],
+    }
+    names = sorted({label for label in labels if label is not None})
+    some = f"{count:,} of {len(different):,}" if count < len(different) else f"{count:,}"
+    return Images(f"{some} images of {folder.as_posix()}", "path", paths, labels, names, points)
 
 
 class Space(NamedTuple):
@@ -65,54 +126,63 @@ def space_of(points: torch.Tensor, labelled: np.ndarray) -> Space:
     return Space(points.shape[1], principal, neighbours(points), neighbours(plane))
 
 
-class Right(NamedTuple):
-    """How many nearest neighbours have the label of the image, by all dimensions and by the axes;
-    and of how many."""
-
-    all_dims: int
-    on_axes: int
-    total: int
+def is_right(numbers: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """Whether each image has a neighbour of its own label (bool, N)."""
+    return (neighbours >= 0) & (numbers == numbers[neighbours])
 
 
-def same_label(labels: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """Of labels by their numbers (int64, N; -1 for none): whether each is its neighbour's, too."""
-    return (neighbours >= 0) & (labels == labels[neighbours])
-
-
-def measured(spaces: dict[str, Space], labels: np.ndarray) -> dict[str, Any]:
-    """For metrics.json. Without two images that have different labels, nothing is measured."""
-    total = int((labels >= 0).sum())
-    compared = len({*labels[labels >= 0].tolist()}) > 1
-    found: dict[str, Any] = {"images": len(labels), "labels": len({*labels.tolist()} - {-1})}
+def measured(spaces: dict[str, Space], numbers: np.ndarray) -> dict[str, Any]:
+    """For metrics.json. Where all images have one label, no neighbour says anything: None."""
+    labelled = numbers[numbers >= 0]
+    total, num_labels = len(labelled), len({*labelled.tolist()})
+    found: dict[str, Any] = {"images": len(numbers), "labels": num_labels}
     for name, space in spaces.items():
-        right, on_axes = (
-            int(same_label(labels, nearest).sum()) for nearest in (space.neighbours, space.on_axes)
-        )
-        low, high = wilson(right, total) if compared else (None, None)
+        accuracy = low = high = on_axes = None
+        if num_labels > 1:
+            right, of_axes = (
+                int(is_right(numbers, nearest).sum())
+                for nearest in (space.neighbours, space.on_axes)
+            )
+            accuracy, on_axes = right / total, of_axes / total
+            low, high = wilson(right, total)
         found[name] = {
-            "neighbour_accuracy": right / total if compared else None,
+            "neighbour_accuracy": accuracy,
             "neighbour_accuracy_low": low,
             "neighbour_accuracy_high": high,
-            "neighbour_accuracy_on_axes": on_axes / total if compared else None,
+            "neighbour_accuracy_on_axes": on_axes,
             "variance_first": space.principal.shares[0],
             "variance_second": space.principal.shares[1],
         }
     return found
 
 
-def panels(spaces: dict[str, Space], found: dict[str, Any]) -> list[Panel]:
-    drawn = []
+def rows_of(images: Images, spaces: dict[str, Space]) -> tuple[list[str], list[tuple]]:
+    """The table of some images: its header, and a row for each."""
+    header, columns = [images.heading, "label"], [images.called, images.labels]
     for name, space in spaces.items():
-        shares = {key: value for key, value in found[name].items() if value is not None}
-        said = {key: percent(share) for key, share in shares.items()}
+        header += [f"{name}_{column}" for column in ("x", "y", "neighbour", "right")]
+        right = is_right(images.numbers, space.neighbours)
+        columns += [[f"{place:.6g}" for place in axis] for axis in space.principal.places.T]
+        columns.append([None if i < 0 else images.called[i] for i in space.neighbours])
+        columns.append(
+            [None if i < 0 else int(r) for i, r in zip(space.neighbours, right, strict=True)]
+        )
+    return header, [*zip(*columns, strict=True)]
+
+
+def draw(images: Images, spaces: dict[str, Space], found: dict[str, Any]) -> Figure:
+    title, panels, accuracies = images.title, [], {}
+    for name, space in spaces.items():
+        said = {key: percent(share) for key, share in found[name].items() if share is not None}
         lines = ["one label only: no neighbour can have another"]
-        if "neighbour_accuracy" in said:
+        if accuracy := said.get("neighbour_accuracy"):
+            accuracies[name] = accuracy
+            low, high = (said[f"neighbour_accuracy_{end}"] for end in ("low", "high"))
             lines = [
-                f"nearest neighbour of the same label: {said['neighbour_accuracy']} "
-                f"({said['neighbour_accuracy_low']} to {said['neighbour_accuracy_high']})",
+                f"nearest neighbour of the same label: {accuracy} ({low} to {high})",
                 f"by these two axes alone: {said['neighbour_accuracy_on_axes']}",
             ]
-        drawn.append(
+        panels.append(
             Panel(
                 f"By {name}: {space.num_dims:,} numbers an image",
                 lines,
@@ -121,121 +191,32 @@ def panels(spaces: dict[str, Space], found: dict[str, Any]) -> list[Panel]:
                 f"second axis: {said['variance_second']}",
             )
         )
-    return drawn
-
-
-def write(
-    out: Path,
-    what: str,
-    title: str,
-    first_column: str,
-    images: Sequence[Any],
-    labels: Sequence[str | None],
-    names: Sequence[str],
-    points: dict[str, torch.Tensor],
-) -> dict[str, Any]:
-    """Draw some images and list them, as `what`; what was measured. `images`: what each is called,
-    in a column of that name. `names`: the labels, in order."""
-    numbers = np.array([-1 if label is None else names.index(label) for label in labels])
-    labelled = np.flatnonzero(numbers >= 0)
-    spaces = {name: space_of(points[name], labelled) for name in SPACES}
-    found = measured(spaces, numbers)
-    columns = [(images, labels)]
-    header = [first_column, "label"]
-    for name, space in spaces.items():
-        right = same_label(numbers, space.neighbours)
-        header += [f"{name}_{column}" for column in ("x", "y", "neighbour", "right")]
-        columns += [
-            [f"{number:.6g}" for number in space.principal.places[:, axis]] for axis in (0, 1)
-        ]
-        columns += [
-            ["" if nearest < 0 else images[nearest] for nearest in space.neighbours],
-            [
-                "" if nearest < 0 else int(each)
-                for nearest, each in zip(space.neighbours, right, strict=True)
-            ],
-        ]
-    write_csv(out / f"{what}.csv", header, zip(*columns[0], *columns[1:], strict=True))
-    marks = marks_of(labels, names)
+    if accuracies:
+        by = ", ".join(f"{accuracy} by {name}" for name, accuracy in accuracies.items())
+        title += f": nearest neighbour right for {by}"
     explained = (
         "The points lie on the two principal axes of each space. A mark stands for the label of an "
         "image; large: the mean of a label. In brackets: the 95 % interval."
     )
-    accuracies = [found[name]["neighbour_accuracy"] for name in SPACES]
-    if None not in accuracies:
-        by_pixels, by_features = map(percent, accuracies)
-        title += f": nearest neighbour right for {by_pixels} by pixels, {by_features} by features"
-    figure = draw_points(title, explained, panels(spaces, found), marks, None in labels)
-    save_figure(figure, out / f"{what}.png")
-    return found
-
-
-def spread(count: int, most: int) -> np.ndarray:
-    """The indices of at most so many of `count`, evenly spread (int64)."""
-    number = min(count, most)
-    return np.arange(number) * count // number
+    marks = marks_of(images.labels, images.names)
+    return draw_points(title, explained, panels, marks)
 
 
 def main(digits: Path, embedded_digits: Path, embedded_images: Path, out: Path) -> None:
     params = read_params("principal_axes", PrincipalAxesParams)
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
-
-    names = read_labels(digits)
-    with open_tensors(digits, IMAGES) as file:
-        pixels = file.get_slice("test_images")[: params.digits]
-        numbers = file.get_slice("test_labels")[: params.digits].tolist()
-        num_digits = file.get_slice("test_labels").get_shape()[0]
-    with open_tensors(embedded_digits, FEATURES) as file:
-        features = file.get_slice("test_features")[: params.digits]
-    one = "digit" if one_of(names) == "digit" else "image"
-    results = {
-        "digits": write(
-            out,
-            "digits",
-            f"{len(numbers):,} test {one}s",
-            "image",
-            range(len(numbers)),
-            [names[number] for number in numbers],
-            names,
-            {
-                "pixels": torch.from_numpy(pixels).flatten(1).float(),
-                "features": torch.from_numpy(features),
-            },
-        )
-    }
-
-    table = read_table(embedded_images, out.parent)
-    _, different = np.unique(np.ascontiguousarray(table.digests), return_index=True)
-    rows = np.sort(different)[spread(len(different), params.images)]
-    paths = [table.paths[row] for row in rows]
-    labels = [table.labels[row] for row in rows]
-
-    def small(path: str) -> np.ndarray:
-        return thumbnail(folder, path, size, SIDE)
-
-    squares = []
-    with progress(len(paths), "images") as bar:
-        for square in in_threads(small, paths):
-            squares.append(square)
-            bar.update(1)
-    some = (
-        f"{len(rows):,} of {len(different):,}" if len(rows) < len(different) else f"{len(rows):,}"
-    )
-    results["images"] = write(
-        out,
-        "images",
-        f"{some} images of {folder.as_posix()}",
-        "path",
-        paths,
-        labels,
-        sorted({label for label in labels if label is not None}),
-        {
-            "pixels": torch.from_numpy(np.stack(squares)).flatten(1).float(),
-            "features": table.features[torch.from_numpy(rows)],
-        },
-    )
+    metrics = {}
+    for what, images in (
+        ("digits", first_digits(digits, embedded_digits, params.digits)),
+        ("images", own_images(embedded_images, folder, size, params.images, out.parent)),
+    ):
+        labelled = np.flatnonzero(images.numbers >= 0)
+        spaces = {name: space_of(points, labelled) for name, points in images.points.items()}
+        metrics[what] = measured(spaces, images.numbers)
+        write_csv(out / f"{what}.csv", *rows_of(images, spaces))
+        save_figure(draw(images, spaces, metrics[what]), out / f"{what}.png")
     with new_file(out / "metrics.json") as file:
-        file.write((json.dumps(results, indent=2) + "\n").encode())
+        file.write((json.dumps(metrics, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ DATA_EFFICIENCY = Path("artifacts/data_efficiency")
 EMBEDDED_IMAGES = Path("artifacts/embedded_images")
 SKIPPED_IMAGES = Path("artifacts/skipped_images.csv")
 IMAGE_CLASSIFIER = Path("artifacts/image_classifier")
+AXES = Path("artifacts/interpretation/axes")
 REPORT = Path("artifacts/report/index.html")
 
 

@@ -24,12 +24,13 @@ MOST = len(COLOURS)  # labels with a mark of their own: of more, the commonest
 
 class Marks(NamedTuple):
     """The labels that have a mark, in order, and their letters; the number of each image's mark, -1
-    without one; and how many labels have none."""
+    without one; how many labels have none; and whether an image has no label."""
 
     labels: list[str]
     letters: list[str]
     of_images: list[int]
     num_others: int
+    any_unlabelled: bool
 
 
 def marks_of(labels: Sequence[str | None], names: Sequence[str]) -> Marks:
@@ -46,4 +47,5 @@ def marks_of(labels: Sequence[str | None], names: Sequence[str]) -> Marks:
         letters,
         [number_of.get(label, -1) for label in labels],
         len(counts) - len(marked),
+        None in labels,
     )

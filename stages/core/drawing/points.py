@@ -67,7 +67,7 @@ def with_halo(covered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def put(canvas: np.ndarray, covered: np.ndarray, colour: np.ndarray, x: int, y: int) -> None:
     """Stamp a colour onto pixels (height × width × 3, uint8), the middle of the stamp at a place
-    from the left and from the top. What does not fit is left out."""
+    from the left and from the top. What lies beyond an edge is left out."""
     height, width = covered.shape
     top, left = y - height // 2, x - width // 2
     up, before = max(0, -top), max(0, -left)
@@ -136,7 +136,7 @@ def compose(places: np.ndarray, marks: Marks, inside: Frame) -> np.ndarray:
     return np.dstack((canvas, np.full(canvas.shape[:2], 255, np.uint8)))
 
 
-def legend(marks: Marks, without_label: bool) -> list[tuple[int, str]]:
+def legend(marks: Marks) -> list[tuple[int, str]]:
     """The number of each mark, and what stands beside it."""
     names = names_in_font(marks.labels)
     entries = [
@@ -144,14 +144,12 @@ def legend(marks: Marks, without_label: bool) -> list[tuple[int, str]]:
         for number, (letter, name) in enumerate(zip(marks.letters, names, strict=True))
     ]
     others = [f"{marks.num_others:,} other labels"] if marks.num_others else []
-    others += ["no label"] if without_label else []
+    others += ["no label"] if marks.any_unlabelled else []
     return [*entries, (-1, ", or ".join(others))] if others else entries
 
 
-def draw_points(
-    title: str, explained: str, panels: Sequence[Panel], marks: Marks, without_label: bool
-) -> Figure:
-    """Panels beside each other, with one legend. `without_label`: whether an image has none."""
+def draw_points(title: str, explained: str, panels: Sequence[Panel], marks: Marks) -> Figure:
+    """Panels beside each other, with one legend."""
     inner = len(panels) * (SIDE + APART) - APART
     heading, said = wrapped(title, LARGE, inner), wrapped(explained, MEDIUM, inner)
     top = MARGIN + TITLE + TITLE_LINE * heading.count("\n")
@@ -159,7 +157,7 @@ def draw_points(
     upper = first + LINE * (1 + max(len(panel.measured) for panel in panels)) + 8
     frames = [frame(panel.places) for panel in panels]
     height = max(inside.height for inside in frames)
-    entries = legend(marks, without_label)
+    entries = legend(marks)
     widths = [SIZE + 8 + round(text_width(name, MEDIUM)) + BETWEEN for _, name in entries]
     rows: list[list[int]] = [[]]
     for index, width in enumerate(widths):

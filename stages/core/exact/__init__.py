@@ -73,11 +73,7 @@ each element of the batch, update by update, layer by layer.
 
 Means of feature maps: f32 of a sum over height and width, per example, divided by their product.
 
-Squared distances of points of K numbers: those of integers, bits = (53 - ceil_log2(4 * K)) // 2, per
-tensor, so that the sum of both points' squares and twice their product stays below 2^53.
-
-Enlarging a uint8 image bilinearly from n to m pixels, corners not aligned: in units of 1 / (2 m),
-the place of pixel i is max((2 i + 1) * n - m, 0), between pixels j = place // (2 m) and
-min(j + 1, n - 1), with the weights 2 m - place % (2 m) and place % (2 m): integers. The sum over
-rows and columns is exact; f32(sum / ((2 m)^2 * 255)) has the range from 0 to 1.
+Squared distances of points of K numbers: those of their integers, per tensor, with
+bits = (53 - ceil_log2(4 * K)) // 2: the sum of both points' squares and twice their product stay
+below 2^53.
 """
