@@ -146,6 +146,7 @@ def measured(spaces: dict[str, Space], numbers: np.ndarray) -> dict[str, Any]:
             accuracy, on_axes = right / total, of_axes / total
             low, high = wilson(right, total)
         found[name] = {
+            "dimensions": space.num_dims,
             "neighbour_accuracy": accuracy,
             "neighbour_accuracy_low": low,
             "neighbour_accuracy_high": high,
@@ -173,7 +174,8 @@ def rows_of(images: Images, spaces: dict[str, Space]) -> tuple[list[str], list[t
 def draw(images: Images, spaces: dict[str, Space], found: dict[str, Any]) -> Figure:
     title, panels, accuracies = images.title, [], {}
     for name, space in spaces.items():
-        said = {key: percent(share) for key, share in found[name].items() if share is not None}
+        shares = {key: share for key, share in found[name].items() if isinstance(share, float)}
+        said = {key: percent(share) for key, share in shares.items()}
         lines = ["one label only: no neighbour can have another"]
         if accuracy := said.get("neighbour_accuracy"):
             accuracies[name] = accuracy

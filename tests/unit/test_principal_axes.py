@@ -17,8 +17,9 @@ from stages.core.classifier.statistics import wilson
 from stages.core.data.digits import SPLITS
 from stages.core.data.squares import read_image
 from stages.core.drawing.figure import save_figure
+from stages.core.drawing.frame import EDGE, WIDTH, frames
 from stages.core.drawing.marks import COLOURS, marks_of
-from stages.core.drawing.points import EDGE, Panel, draw_points, frame, in_turn, put, stamp
+from stages.core.drawing.points import Panel, draw_points, in_turn, put, stamp
 from stages.core.interpretation import nearest
 from stages.core.interpretation.axes import AXES, eigenvectors, principal_axes
 from stages.core.interpretation.nearest import nearest_neighbours
@@ -261,9 +262,11 @@ def test_of_many_labels_the_commonest_have_marks():
 def test_a_mark_stands_where_its_point_lies():
     """To the pixel; and the mean of a label, larger, over its points."""
     places = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 5.0]])
-    inside = frame(places)
-    assert inside.pixel(places[0]) == (EDGE, inside.height - EDGE)
-    assert inside.pixel(places[1])[0] == 2 * inside.pixel(np.array([5.0, 0]))[0] - EDGE
+    wide, flat = frames([places, places * [1, 0.1]])
+    assert wide.height == flat.height == 2 * EDGE + (WIDTH - 2 * EDGE) // 2
+    assert wide.pixel(places[0]) == (EDGE, wide.height - EDGE)
+    assert wide.pixel(places[1]) == (WIDTH - EDGE, wide.height - EDGE)
+    assert wide.pixel(places[2]) == (EDGE, EDGE)
     canvas = np.full((50, 60, 3), 255, np.uint8)
     covered = stamp("A", 12)
     put(canvas, covered, np.array([255, 0, 0]), 30, 20)

@@ -4,7 +4,6 @@ A mark is drawn once, and stamped at whole pixels: it takes a fraction of the ti
 each, and what matplotlib would round is rounded here.
 """
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -16,19 +15,18 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from stages.core.drawing.figure import DPI, names_in_font, shortened, text_width, wrapped
+from stages.core.drawing.frame import WIDTH, Frame, frames
 from stages.core.drawing.grids import LARGE, MARGIN, MEDIUM, SMALL, TITLE, TITLE_LINE, Pixels
 from stages.core.drawing.marks import COLOURS, Marks
 
 # All in pixels.
-SIDE, APART = 512, 44  # of a panel, and between two
-EDGE = 22  # of a panel, beyond the outermost points
+APART = 44  # between two panels
 SIZE, MEAN = 12, 34  # of a point's mark, and of that at the mean of a label's points
 HALO = 2  # around the latter
 LINE = 20  # of a heading, and of the legend
 NAME, BETWEEN = 150, 26  # in the legend: a name, at most, and to the next mark
 OTHER = "+"  # the mark of images whose label has none
 GREY, RULE = 150, 200
-FLATTEST = 160  # height of a panel, at least
 
 
 class Panel(NamedTuple):
@@ -87,33 +85,18 @@ def in_turn(numbers: Sequence[int]) -> list[int]:
     return sorted(range(len(turns)), key=turns.__getitem__)
 
 
-class Frame(NamedTuple):
-    """Where points lie in a panel: at the same scale (pixels by unit) across and upwards."""
-
-    middle: np.ndarray
-    scale: float
-    height: int
-
-    def pixel(self, place: np.ndarray) -> tuple[int, int]:
-        """From the left and from the top."""
-        x, y = np.rint((place - self.middle) * self.scale).astype(int).tolist()
-        return SIDE // 2 + x, self.height // 2 - y
-
-
-def frame(places: np.ndarray) -> Frame:
-    """The frame that the points fill, no higher than wide."""
-    low, high = places.min(0), places.max(0)
-    scale = (SIDE - 2 * EDGE) / ((high - low).max() or 1.0)
-    height = max(FLATTEST, 2 * EDGE + math.ceil((high - low)[1] * scale))
-    return Frame((low + high) / 2, scale, height)
+def pixel(inside: Frame, place: np.ndarray) -> tuple[int, int]:
+    """The whole pixel in which a place lies, from the left and from the top."""
+    x, y = inside.pixel(place)
+    return round(x), round(y)
 
 
 def compose(places: np.ndarray, marks: Marks, inside: Frame) -> np.ndarray:
-    """A panel as pixels, height × SIDE × RGBA: zero is marked by thin lines, and there is a larger
+    """A panel as pixels, height × WIDTH × RGBA: zero is marked by thin lines, and there is a larger
     mark at the mean of each label's points."""
-    canvas = np.full((inside.height, SIDE, 3), 255, np.uint8)
-    x, y = inside.pixel(np.zeros(2))
-    if 0 <= x < SIDE:
+    canvas = np.full((inside.height, WIDTH, 3), 255, np.uint8)
+    x, y = pixel(inside, np.zeros(2))
+    if 0 <= x < WIDTH:
         canvas[:, x] = RULE
     if 0 <= y < inside.height:
         canvas[y] = RULE
@@ -124,7 +107,7 @@ def compose(places: np.ndarray, marks: Marks, inside: Frame) -> np.ndarray:
     stamps[-1] = stamp(OTHER, SIZE)
     for index in in_turn(marks.of_images):
         number = marks.of_images[index]
-        put(canvas, stamps[number], colours[number], *inside.pixel(places[index]))
+        put(canvas, stamps[number], colours[number], *pixel(inside, places[index]))
     for number, letter in enumerate(marks.letters):
         own = places[np.array(marks.of_images) == number]
         total = np.zeros(2)
@@ -132,7 +115,7 @@ def compose(places: np.ndarray, marks: Marks, inside: Frame) -> np.ndarray:
             total = total + place
         covered, grown = with_halo(stamp(letter, MEAN))
         for shape, colour in ((grown, np.full(3, 255)), (covered, colours[number])):
-            put(canvas, shape, colour, *inside.pixel(total / len(own)))
+            put(canvas, shape, colour, *pixel(inside, total / len(own)))
     return np.dstack((canvas, np.full(canvas.shape[:2], 255, np.uint8)))
 
 
@@ -150,13 +133,13 @@ def legend(marks: Marks) -> list[tuple[int, str]]:
 
 def draw_points(title: str, explained: str, panels: Sequence[Panel], marks: Marks) -> Figure:
     """Panels beside each other, with one legend."""
-    inner = len(panels) * (SIDE + APART) - APART
+    inner = len(panels) * (WIDTH + APART) - APART
     heading, said = wrapped(title, LARGE, inner), wrapped(explained, MEDIUM, inner)
     top = MARGIN + TITLE + TITLE_LINE * heading.count("\n")
     first = top + LINE * (said.count("\n") + 1) + LINE // 2
     upper = first + LINE * (1 + max(len(panel.measured) for panel in panels)) + 8
-    frames = [frame(panel.places) for panel in panels]
-    height = max(inside.height for inside in frames)
+    insides = frames([panel.places for panel in panels])
+    height = insides[0].height
     entries = legend(marks)
     widths = [SIZE + 8 + round(text_width(name, MEDIUM)) + BETWEEN for _, name in entries]
     rows: list[list[int]] = [[]]
@@ -170,15 +153,15 @@ def draw_points(title: str, explained: str, panels: Sequence[Panel], marks: Mark
     write = partial(figure.text, transform=None, va="top", parse_math=False)  # in pixels, upwards
     write(MARGIN, size[1] - MARGIN, heading, fontsize=LARGE)
     write(MARGIN, size[1] - top, said, fontsize=MEDIUM)
-    for index, (panel, inside) in enumerate(zip(panels, frames, strict=True)):
-        left = MARGIN + index * (SIDE + APART)
+    for index, (panel, inside) in enumerate(zip(panels, insides, strict=True)):
+        left = MARGIN + index * (WIDTH + APART)
         write(left, size[1] - first, panel.name, fontsize=MEDIUM, weight="bold")
         for number, line in enumerate(panel.measured, start=1):
             write(left, size[1] - first - number * LINE, line, fontsize=MEDIUM)
-        pixels = compose(panel.places, marks, inside._replace(height=height))
+        pixels = compose(panel.places, marks, inside)
         lower = size[1] - upper - height
         figure.add_artist(Pixels(pixels, left, lower))
-        write(left + SIDE // 2, lower - 5, panel.x_label, fontsize=SMALL, ha="center")
+        write(left + WIDTH // 2, lower - 5, panel.x_label, fontsize=SMALL, ha="center")
         figure.text(
             left - 5,
             lower + height // 2,
