@@ -22,7 +22,7 @@ from stages.core.drawing.shades import STEPS, shades
 from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.predictions import confusion_matrix, read_predictions
 from stages.core.learning.trained import load_model
-from stages.core.page import images
+from stages.core.page import axes, images
 from stages.core.page.learning import (
     SHARE,
     chart_of_models,
@@ -78,6 +78,7 @@ CHOICES = (  # what the page's numbers depend on
     "images.size",
     "images.groups",
     "classify_images",
+    "principal_axes",
 )
 
 
@@ -95,6 +96,7 @@ def main(
     alexnet: Path,
     data_efficiency: Path,
     image_classifier: Path,
+    interpretation: Path,
     page: Path,
     table_of_curves: Path,
 ) -> None:
@@ -152,6 +154,13 @@ def main(
     own = images.shown(results)
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
     jpegs = images.jpegs(images.wanted(results, own), folder, size)
+    axes_files = [interpretation / "axes" / name for name in axes.FILES]
+    lie = axes.read_results(*axes_files)
+    small_images = axes.small_images(
+        [point.called for point in axes.spread(lie.images) if point.called not in jpegs],
+        folder,
+        size,
+    )
     read = (
         *(digits, photo, alexnet_weights),
         *(models / f"{name}.safetensors" for name in trained),
@@ -162,6 +171,7 @@ def main(
         *(convolution / "shapes.csv", data_efficiency / "accuracy.csv"),
         *(alexnet / name for name in ("architecture.txt", "shapes.csv", "features.safetensors")),
         *image_files,
+        *axes_files,
         *drawn.values(),
     )
 
@@ -183,6 +193,7 @@ def main(
             for name in live
         },
     }
+    digit_points = {"digits": axes.for_digits(lie, labels, test_images, len(test_labels))}
     values = {
         "titles": titles,
         "live": live,
@@ -227,6 +238,7 @@ def main(
         "alexnet": read_table(alexnet / "shapes.csv", dict),
         "features": feature_maps(features),
         "features_shape": features.shape,
+        "axes": axes.for_template(lie),
         "efficiency": efficiency,
         "images_path": folder.as_posix(),
         "questions": questions,
@@ -249,10 +261,11 @@ def main(
         scripts += ["training.js"] if trains else []
         return render(
             "report.html.j2",
-            [*scripts, "kernel.js", "images.js", "guess.js"],
+            [*scripts, "kernel.js", "images.js", "axes.js", "guess.js"],
             data
             | {"snapshots": snapshots, "training": trains}
-            | {"images": images.for_script(results, own, kept)},
+            | {"images": images.for_script(results, own, kept)}
+            | {"axes": digit_points | {"images": axes.for_images(lie, small_images, kept)}},
             engine="engine.js" if of_models else "",
             training=trains,
             watched=[*snapshots],
