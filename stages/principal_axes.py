@@ -1,7 +1,9 @@
-"""Where images lie: the digits and the folder of images as points, by their pixels and by AlexNet's
-features, on their two principal axes; and whether the nearest one is of the same label."""
+"""Where images lie: the digits, the same digits moved, and the folder of images as points, by their
+pixels and by AlexNet's features, on their two principal axes; and whether the nearest one is of the
+same label."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -13,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from pydantic import Field
 
+from stages.core.alexnet.network import alexnet, features
 from stages.core.base.errors import InputError
 from stages.core.base.files import new_file, write_csv
 from stages.core.base.labels import one_of, read_labels
@@ -26,10 +29,14 @@ from stages.core.data.digits import read_splits
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.marks import marks_of
 from stages.core.drawing.points import Panel, draw_points
+from stages.core.exact.images import enlarged
+from stages.core.exact.integers import means_of_maps
+from stages.core.exact.random import Purpose, Words
 from stages.core.interpretation.axes import Principal, principal_axes
 from stages.core.interpretation.nearest import nearest_neighbours
 from stages.core.parallel.threads import in_threads
 
+BATCH = 32  # digits at a time through the network
 SIDE = 32  # to which images are scaled, to compare their pixels: what a thing is can be seen then
 
 Count = Annotated[int, Field(ge=2, le=10_000)]
@@ -51,6 +58,7 @@ class Images(NamedTuple):
     labels: Sequence[str | None]
     names: list[str]
     points: dict[str, torch.Tensor]
+    columns: dict[str, Sequence[object]] = {}  # what else is in the table of them
 
     @property
     def numbers(self) -> np.ndarray:
@@ -73,6 +81,42 @@ def first_digits(digits: Path, embedded_digits: Path, most: int) -> Images:
         )
     title = f"{len(labels):,} test {'digits' if one_of(names) == 'digit' else 'images'}"
     return Images(title, "image", range(len(labels)), labels, names, points)
+
+
+def larger(side: int) -> int:
+    """Half as large again."""
+    return side * 3 // 2
+
+
+def moved_digits(weights: Path, digits: Images, size: int) -> Images:
+    """The digits somewhere in larger pictures, and the means of their feature maps, which say
+    nothing of where. `size`: that to which digits are enlarged for AlexNet, in smaller pictures."""
+    pixels = (digits.points["pixels"] * 255).round().byte().numpy()
+    side = math.isqrt(pixels.shape[1])
+    room = larger(side) - side + 1
+    places = (Words(0, Purpose.PLACES).take(len(pixels), 2) % room).tolist()
+    pictures = np.zeros((len(pixels), larger(side), larger(side)), np.uint8)
+    for picture, digit, (down, across) in zip(pictures, pixels, places, strict=True):
+        picture[down : down + side, across : across + side] = digit.reshape(side, side)
+    model = alexnet(weights)
+
+    def means(start: int) -> torch.Tensor:
+        large = enlarged(pictures[start : start + BATCH], larger(size))
+        return means_of_maps(features(model, large.expand(-1, 3, -1, -1)))
+
+    found = []
+    with progress(len(pictures), "digits") as bar:
+        for part in in_threads(means, range(0, len(pictures), BATCH)):
+            found.append(part)
+            bar.update(len(part))
+    return digits._replace(
+        title=f"{digits.title}, moved at random",
+        points={
+            "pixels": torch.from_numpy(pictures).flatten(1) / 255,
+            "features": torch.cat(found),
+        },
+        columns=dict(zip(("down", "across"), zip(*places, strict=True), strict=True)),
+    )
 
 
 def own_images(embedded_images: Path, folder: Path, size: int, most: int, place: Path) -> Images:
@@ -159,7 +203,8 @@ def measured(spaces: dict[str, Space], numbers: np.ndarray) -> dict[str, Any]:
 
 def rows_of(images: Images, spaces: dict[str, Space]) -> tuple[list[str], list[tuple]]:
     """The table of some images: its header, and a row for each."""
-    header, columns = [images.heading, "label"], [images.called, images.labels]
+    header = [images.heading, "label", *images.columns]
+    columns = [images.called, images.labels, *images.columns.values()]
     for name, space in spaces.items():
         header += [f"{name}_{column}" for column in ("x", "y", "neighbour", "right")]
         right = is_right(images.numbers, space.neighbours)
@@ -204,14 +249,22 @@ def draw(images: Images, spaces: dict[str, Space], found: dict[str, Any]) -> Fig
     return draw_points(title, explained, panels, marks)
 
 
-def main(digits: Path, embedded_digits: Path, embedded_images: Path, out: Path) -> None:
-    params = read_params("principal_axes", PrincipalAxesParams)
+def main(
+    weights: Path, digits: Path, embedded_digits: Path, embedded_images: Path, out: Path
+) -> None:
+    params, embed_size = (
+        read_params("principal_axes", PrincipalAxesParams),
+        read_params("embed.size", int),
+    )
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
+    centred = first_digits(digits, embedded_digits, params.digits)
+    sets = {
+        "digits": centred,
+        "moved": moved_digits(weights, centred, embed_size),
+        "images": own_images(embedded_images, folder, size, params.images, out.parent),
+    }
     metrics = {}
-    for what, images in (
-        ("digits", first_digits(digits, embedded_digits, params.digits)),
-        ("images", own_images(embedded_images, folder, size, params.images, out.parent)),
-    ):
+    for what, images in sets.items():
         labelled = np.flatnonzero(images.numbers >= 0)
         spaces = {name: space_of(points, labelled) for name, points in images.points.items()}
         metrics[what] = measured(spaces, images.numbers)

@@ -193,7 +193,7 @@ def main(
             for name in live
         },
     }
-    digit_points = {"digits": axes.for_digits(lie, labels, test_images, len(test_labels))}
+    digit_points = axes.for_digits(lie, labels, test_images, len(test_labels))
     values = {
         "titles": titles,
         "live": live,

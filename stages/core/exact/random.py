@@ -17,6 +17,7 @@ class Purpose(IntEnum):
     WEIGHTS = 1
     ORDER = 2
     DROPOUT = 3
+    PLACES = 6
 
 
 class Words:

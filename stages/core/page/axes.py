@@ -18,7 +18,7 @@ from stages.core.page.page import packed
 from stages.core.page.tables import read_table
 from stages.core.parallel.threads import in_threads
 
-FILES = ("digits.csv", "images.csv", "metrics.json")
+FILES = ("digits.csv", "moved.csv", "images.csv", "metrics.json")
 SPACES = ("pixels", "features")
 POINTS = 600  # that are shown, at most
 DIGIT_SIDE, IMAGE_SIDE, QUALITY = 14, 32, 45  # of small pictures, pixels; and that of JPEG
@@ -38,25 +38,28 @@ class Point(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What the stage wrote of the digits and of the folder of images: all points, by what they are
-    called; and metrics.json."""
+    """What the stage wrote of the digits, of the same ones moved, and of the folder of images: all
+    points, by what they are called; how far down and across each digit was moved; metrics.json."""
 
     digits: dict[str, Point]
+    moved: dict[str, Point]
     images: dict[str, Point]
+    moves: list[tuple[int, int]]
     metrics: dict[str, Any]
 
 
-def read_results(of_digits: Path, of_images: Path, of_metrics: Path) -> Results:
+def read_results(of_digits: Path, of_moved: Path, of_images: Path, of_metrics: Path) -> Results:
     """Read FILES, by their paths. Raises InputError if one of them holds something else."""
     points = []
-    for path, heading in ((of_digits, "image"), (of_images, "path")):
+    for path, heading in ((of_digits, "image"), (of_moved, "image"), (of_images, "path")):
         found = {point.called: point for point in read_table(path, point_of(heading))}
         for point in found.values():
             for neighbour in point.neighbours.values():
                 if neighbour is not None and neighbour not in found:
                     raise InputError(f"{path} has no {neighbour}, which is the nearest to another")
         points.append(found)
-    return Results(*points, json.loads(of_metrics.read_text(encoding="utf-8")))
+    moves = read_table(of_moved, lambda row: (int(row["down"]), int(row["across"])))
+    return Results(*points, moves, json.loads(of_metrics.read_text(encoding="utf-8")))
 
 
 def point_of(heading: str) -> Any:
@@ -162,16 +165,20 @@ def integers(values: Iterable[int]) -> dict[str, Any]:
 def for_digits(
     results: Results, names: Sequence[str], test_images: np.ndarray, num_pictures: int
 ) -> dict[str, Any]:
-    """The first of the digits, for the script, of which the first have a picture in the page anyway.
-    Raises InputError if there are more than test images."""
+    """The first of the digits for the script, as they are and moved; so many of them have a
+    picture in the page anyway. Raises InputError if there are more than test images."""
     if len(results.digits) > len(test_images):
         raise InputError(
             f"there are {len(test_images):,} test images, but places of {len(results.digits):,}; "
             "`dvc repro principal_axes` looks anew"
         )
-    some = [*results.digits.values()][:POINTS]
-    found = for_script(some, results.digits, results.metrics["digits"], names)
-    return found | {"small": small_digits(test_images[num_pictures : len(some)])}
+    digits, moved = (
+        for_script([*points.values()][:POINTS], points, results.metrics[what], names)
+        for what, points in (("digits", results.digits), ("moved", results.moved))
+    )
+    small = small_digits(test_images[num_pictures : min(len(results.digits), POINTS)])
+    moves = packed(np.array(results.moves[:POINTS], np.uint8))
+    return {"digits": digits | {"small": small}, "moved": moved | {"moves": moves}}
 
 
 def for_images(
@@ -191,9 +198,10 @@ def for_images(
 
 
 def for_template(results: Results) -> dict[str, Any]:
-    """The numbers and words of the section, for the digits and the images."""
+    """The numbers and words of the section, for each set of images."""
     found = {}
-    for what, points in (("digits", results.digits), ("images", results.images)):
+    sets = {"digits": results.digits, "moved": results.moved, "images": results.images}
+    for what, points in sets.items():
         metrics = results.metrics[what]
         both, pixels, features = (
             sum(all(point.right[s] == (s in right) for s in SPACES) for point in points.values())

@@ -25,10 +25,13 @@
       label,
       mark: label.map((each) => markOf.get(each) ?? -1),
       spaces: Object.fromEntries(spaces),
-      pictures: packedSet.pictures ? numbers(packedSet.pictures) : label.map((_, i) => i),
+      pictures: packedSet.pictures && numbers(packedSet.pictures),
     };
   }
-  const sets = { digits: read(data.axes.digits), images: read(data.axes.images) };
+  const sets = Object.fromEntries(
+    Object.entries(data.axes).map(([name, packedSet]) => [name, read(packedSet)]),
+  );
+  const moves = unpack(data.axes.moved.moves, Uint8Array).values; // down and across
   const large = unpack(data.digits, Uint8Array);
   const small = unpack(data.axes.digits.small, Uint8Array);
 
@@ -45,37 +48,48 @@
     return made;
   }
 
-  const isDigits = () => set === sets.digits;
+  const isDigits = () => set !== sets.images;
   const letterOf = (mark) => (mark < 0 ? "+" : set.marks[mark].letter);
   const colourOf = (mark) => `glyph-${mark < 0 ? "other" : mark}`;
   const isSeen = (index) => alone === null || set.mark[index] === alone;
   const named = (label) => (label < 0 ? "no label" : `\u2068${set.labels[label]}\u2069`); // isolated
   const titled = (index) => (isDigits() ? `test ${IMAGE} ${index}` : set.names[index]);
 
-  /** Pixels of a digit into a canvas: the large ones come first, then small ones, two a byte. */
-  function paintDigit(canvas, picture) {
+  /** A digit as a canvas. Those that are large come first, then small ones, two pixels a byte. */
+  function digit(index) {
+    const canvas = element("canvas");
+    canvas.setAttribute("aria-hidden", "true");
     const [count, side] = large.shape;
-    if (picture < count) {
+    if (index < count) {
       const size = side * side;
-      paint(canvas, large.values.subarray(picture * size, (picture + 1) * size), side, side, 255, grey);
-      return;
+      paint(canvas, large.values.subarray(index * size, (index + 1) * size), side, side, 255, grey);
+      return canvas;
     }
     const size = (SMALL * SMALL) / 2;
-    const bytes = small.values.subarray((picture - count) * size, (picture - count + 1) * size);
+    const bytes = small.values.subarray((index - count) * size, (index - count + 1) * size);
     const greys = Array.from(bytes).flatMap((byte) => [byte >> 4, byte & 15]);
     paint(canvas, greys, SMALL, SMALL, 15, grey);
+    return canvas;
+  }
+
+  /** The same in the larger picture in which it was moved. */
+  function moved(index) {
+    const side = large.shape[1];
+    const whole = Math.floor((side * 3) / 2);
+    const canvas = element("canvas", { width: whole, height: whole });
+    canvas.setAttribute("aria-hidden", "true");
+    const context = canvas.getContext("2d");
+    context.fillRect(0, 0, whole, whole);
+    const [down, across] = moves.subarray(2 * index, 2 * index + 2);
+    context.drawImage(digit(index), across, down, side, side);
+    return canvas;
   }
 
   /** A picture of a point's image; nothing if the page has none. */
   function pictureOf(index) {
+    if (isDigits()) return set === sets.moved ? moved(index) : digit(index);
     const picture = set.pictures[index];
     if (picture < 0) return null;
-    if (isDigits()) {
-      const canvas = element("canvas");
-      canvas.setAttribute("aria-hidden", "true");
-      paintDigit(canvas, picture);
-      return canvas;
-    }
     const { head, pictures } = data.images;
     const own = picture - pictures.length;
     const src = own < 0 ? head + pictures[picture] : set.head + set.small[own];
