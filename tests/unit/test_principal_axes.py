@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.models import AlexNet
 
 from stages.core.alexnet.embedding import Embedded, write_rows
 from stages.core.base.labels import DIGITS, in_metadata
-from stages.core.base.tensors import save_tensors
+from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.classifier.statistics import wilson
 from stages.core.data.digits import SPLITS
 from stages.core.data.squares import read_image
@@ -284,10 +285,28 @@ def test_no_label_lies_above_all_others():
     assert in_turn([0, 0, 0, 1, -1, 1]) == [4, 0, 3, 1, 5, 2]
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file with random weights for AlexNet's convolutions."""
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in AlexNet().features.state_dict().items()}
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("alexnet") / "features.safetensors"
+    arrays = {
+        f"features.{name}": random.standard_normal(shape, np.float32)
+        * np.float32(np.prod(shape[1:]) ** -0.5)
+        for name, shape in shapes.items()
+    }
+    save_tensors(arrays, path)
+    return path
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch, weights):
     """A project with 30 digits of each split, and without images."""
     monkeypatch.chdir(tmp_path)
+    paths.ALEXNET.parent.mkdir(parents=True)
+    paths.ALEXNET.symlink_to(weights)
     random = np.random.default_rng(0)
     pixels, features = {}, {}
     for split in SPLITS:
@@ -298,6 +317,7 @@ def project(tmp_path, monkeypatch):
     save_tensors(features, paths.EMBEDDED_DIGITS, in_metadata(DIGITS))
     parameters.write(parameters.read())
     parameters.change(Path(), "images", path="own", size=64)
+    parameters.change(Path(), "embed", size=63)
     return tmp_path
 
 
@@ -319,7 +339,7 @@ def embedded(*images):
 def results():
     run_stage("principal_axes")
     metrics = json.loads((paths.AXES / "metrics.json").read_text(encoding="utf-8"))
-    for what in ("digits", "images"):
+    for what in ("digits", "moved", "images"):
         height, width, _ = drawn(paths.AXES / f"{what}.png").shape
         assert width == 1116 and 300 < height < 900
     return metrics, rows_of(paths.AXES / "images.csv")
@@ -350,6 +370,25 @@ def test_neighbours_and_shares_are_counted(project):
     assert [row["label"] for row in digits] == [str(n % 10) for n in range(30)]
     x = [float(row["features_x"]) for row in digits]
     assert abs(np.mean(x)) < 1e-4 and np.std(x) > 0
+
+
+def test_digits_are_moved_within_larger_pictures(project):
+    """Some to each of the edges. By pixels, the nearest is found among the moved ones."""
+    embedded(("a/1.png", (9, 0, 0)), ("b/1.png", (0, 9, 0)))
+    metrics, _ = results()
+    rows = rows_of(paths.AXES / "moved.csv")
+    moves = [(int(row["down"]), int(row["across"])) for row in rows]
+    assert len({*moves}) > 20 and all(0 <= place <= 14 for move in moves for place in move)
+    assert metrics["moved"]["pixels"]["dimensions"] == 42 * 42
+    assert metrics["moved"]["features"]["dimensions"] == 256
+    digits = load_tensors(paths.DIGITS)["test_images"]
+    pictures = np.zeros((30, 42, 42))
+    for picture, image, (down, across) in zip(pictures, digits, moves, strict=True):
+        picture[down : down + 28, across : across + 28] = image
+    squares = ((pictures[:, None] - pictures[None]) ** 2).sum((2, 3))
+    np.fill_diagonal(squares, np.inf)
+    assert [int(row["pixels_neighbour"]) for row in rows] == squares.argmin(1).tolist()
+    assert [row["label"] for row in rows] == [str(n % 10) for n in range(30)]
 
 
 def test_equal_images_count_once_and_of_many_some_are_taken(project):

@@ -166,11 +166,12 @@ def for_digits(
     results: Results, names: Sequence[str], test_images: np.ndarray, num_pictures: int
 ) -> dict[str, Any]:
     """The first of the digits for the script, as they are and moved; so many of them have a
-    picture in the page anyway. Raises InputError if there are more than test images."""
-    if len(results.digits) > len(test_images):
+    picture in the page anyway. Raises InputError if they are others than the test images."""
+    labels = {point.label for point in results.digits.values()}
+    if len(results.digits) > len(test_images) or not labels <= {*names}:
         raise InputError(
-            f"there are {len(test_images):,} test images, but places of {len(results.digits):,}; "
-            "`dvc repro principal_axes` looks anew"
+            "the places of the test images are those of others; `dvc repro principal_axes` finds "
+            "them anew"
         )
     digits, moved = (
         for_script([*points.values()][:POINTS], points, results.metrics[what], names)
