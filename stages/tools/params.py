@@ -33,6 +33,7 @@ KINDS = {
     "alexnet_patches": "stages.alexnet_patches:AlexNetPatchesParams",
     "ideal_inputs": "stages.ideal_inputs:IdealInputsParams",
     "alexnet_ideal_inputs": "stages.alexnet_ideal_inputs:AlexNetIdealInputsParams",
+    "principal_axes": "stages.principal_axes:PrincipalAxesParams",
 }
 
 

@@ -17,6 +17,7 @@ SKIPPED_IMAGES = Path("artifacts/skipped_images.csv")
 IMAGE_CLASSIFIER = Path("artifacts/image_classifier")
 INTERPRETATION = Path("artifacts/interpretation")
 ALEXNET_IDEAL_INPUTS = Path("artifacts/interpretation/alexnet_ideal_inputs/images.safetensors")
+AXES = Path("artifacts/interpretation/axes")
 REPORT = Path("artifacts/report/index.html")
 
 

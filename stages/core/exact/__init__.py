@@ -67,15 +67,19 @@ update. With the gradient g = gradient + weight_decay * weight:
 
 Random numbers. Words come from the Mersenne Twister MT19937, initialised by the array [seed,
 purpose] (Matsumoto and Nishimura's init_by_array); purpose: 1 for initial weights, 2 for the order
-of examples, 3 for dropout, 4 for gradient ascent. Each purpose has one stream of words for the
-whole model and training, or for the whole ascent. Initial weights: one word each, weight before
-bias, layer by layer; with u = word >> 8, f32((u / 2^23 - 1) * (1 / sqrt(fan_in))), where fan_in is
-the layer's K, for its bias too. The order of an epoch: the indices sorted by one word each, equal
-words in the order of the indices; batches are taken from it in turn, and what does not fill the
-last one is dropped. Dropout: one word for each element of the batch, update by update, layer by
-layer.
+of examples, 3 for dropout, 4 for gradient ascent, 5 for places. Each purpose has one stream of
+words for the whole model and training, or for the whole ascent. Initial weights: one word each,
+weight before bias, layer by layer; with u = word >> 8, f32((u / 2^23 - 1) * (1 / sqrt(fan_in))),
+where fan_in is the layer's K, for its bias too. The order of an epoch: the indices sorted by one
+word each, equal words in the order of the indices; batches are taken from it in turn, and what does
+not fill the last one is dropped. Dropout: one word for each element of the batch, update by update,
+layer by layer. Places: one word for each coordinate, modulo the number of choices.
 
 Means of feature maps: f32 of a sum over height and width, per example, divided by their product.
+
+Squared distances of points of K numbers: those of their integers, per tensor, with
+bits = (53 - ceil_log2(4 * K)) // 2: the sum of both points' squares and twice their product stay
+below 2^53.
 
 Enlarging a uint8 image bilinearly from n to m pixels, corners not aligned: in units of 1 / (2 m),
 the place of pixel i is max((2 i + 1) * n - m, 0), between pixels j = place // (2 m) and

@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     ORDER = 2
     DROPOUT = 3
     ASCENT = 4
+    PLACES = 5
 
 
 class Words:
