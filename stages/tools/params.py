@@ -31,6 +31,9 @@ KINDS = {
     "images": "stages.embed_images:ImagesParams",
     "classify_images": "stages.classify_images:ClassifyImagesParams",
     "alexnet_patches": "stages.alexnet_patches:AlexNetPatchesParams",
+    "ideal_inputs": "stages.ideal_inputs:IdealInputsParams",
+    "alexnet_ideal_inputs": "stages.alexnet_ideal_inputs:AlexNetIdealInputsParams",
+    "principal_axes": "stages.principal_axes:PrincipalAxesParams",
 }
 
 

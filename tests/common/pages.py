@@ -170,6 +170,13 @@ def add_model(
     write_csv(patches / f"{name}.csv", ("layer", "unit"), [(key, 0) for key in layers_with_weights])
     tiles = {key: np.zeros((2, 1, 3, 3), np.uint8) for key in layers_with_weights}
     save_tensors(tiles, patches / f"{name}.safetensors")
+    *hidden, last = layers_with_weights
+    black, sure = np.zeros((10, 28, 28), np.uint8), np.eye(10, dtype=np.float32)
+    save_tensors(
+        dict.fromkeys([*hidden, last, f"{last}.alone"], black)
+        | dict.fromkeys([f"{last}.probabilities", f"{last}.alone.probabilities"], sure),
+        folder / paths.ideal_inputs(name),
+    )
     if name != "mlp":
         for path in (paths.curves, paths.predictions):
             shutil.copy(folder / path("mlp"), folder / path(name))

@@ -61,6 +61,8 @@ def small_pictures(params: dict[str, Any]) -> None:
     params["photo"]["size"] = 127
     params["classify_images"]["weight_decays"] = [0.1]
     params["alexnet_patches"] |= {"images": 4, "channels": 2, "patches": 2}
+    params["ideal_inputs"] |= {"units": 2, "steps": 2}
+    params["alexnet_ideal_inputs"] |= {"channels": 1, "steps": 2}
 
 
 def few_images(params: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from common import parameters, paths
 from common.artifacts import rows_of
 from common.pages import Reader, add_model, copy_inputs
 from common.parameters import SNAPSHOTS, section, value
+from common.points import write_points
 from common.project import ROOT
 from common.stages import run_stage
 
@@ -379,6 +380,10 @@ def test_few_digits_and_one_convolution_make_a_page_too(inputs):
     (paths.CONVOLUTION / "shapes.csv").write_text(
         "\n".join([*table[:1], table[-1], ""]), encoding="utf-8"
     )
+    labels = [str(label) for label in digits["test_labels"][:5].tolist()]
+    write_points(paths.AXES / "digits.csv", "image", range(5), labels)
+    moves = {"down": range(5), "across": range(5)}
+    write_points(paths.AXES / "moved.csv", "image", range(5), labels, moves)
     run_stage("report")
     page = paths.REPORT.read_text(encoding="utf-8")
     assert page.count("No mistakes: it recognises all of the test images.") == len(TITLES)
