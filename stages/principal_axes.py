@@ -36,7 +36,7 @@ from stages.core.interpretation.axes import Principal, principal_axes
 from stages.core.interpretation.nearest import nearest_neighbours
 from stages.core.parallel.threads import in_threads
 
-BATCH = 32  # digits at a time through the network
+BATCH = 8  # digits at a time through the network
 SIDE = 32  # to which images are scaled, to compare their pixels: what a thing is can be seen then
 
 Count = Annotated[int, Field(ge=2, le=10_000)]

@@ -27,6 +27,7 @@ BEYOND_THE_LESSON = (
         "sample_images",
         "embed_images",
         "classify_images",
+        "principal_axes",
         "report",
     ),
 )
