@@ -39,7 +39,6 @@ from stages.core.page.models import (
     layer_list,
     layer_rows,
     pictured_weights,
-    sees_pixels,
     simplest_first,
     weighted_layers,
 )
@@ -186,7 +185,7 @@ def main(
     values = {
         "titles": titles,
         "live": live,
-        "on_features": [name for name in trained if not sees_pixels(trained[name])],
+        "on_features": [name for name in trained if not trained[name].sees_pixels],
         "weight_bytes": WEIGHT_BYTES,
         "kinds": {layer.kind for model in trained.values() for layer in model.layers.values()},
         "labels": labels,
@@ -272,7 +271,7 @@ def main(
         for name, found in snapshots_of.items()
     }
     trains = no_digits = None
-    if any(sees_pixels(model) for model in trained.values()):
+    if any(model.sees_pixels for model in trained.values()):
         no_digits = training(trained, about, curve_of, tensors, room=0)
     left = room({}, no_digits, no_steps, no_figures) - LEAST_SNAPSHOT_BYTES
     kept = images.first_pictures(jpegs, min(IMAGE_BYTES, left))

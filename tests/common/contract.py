@@ -87,17 +87,22 @@ class Layer(NamedTuple):
             ]
         return outputs
 
+    def gradient_of_input(self, weight: Sequence[float], g: Sequence[float]) -> list[float]:
+        """Of a whole batch, or of one example if the layer is frozen."""
+        num_examples = len(g) // self.num_outputs
+        bits = product_bits(self.num_terms_back)
+        (grads, grad_unit), (weights, unit) = integers(g, bits), integers(weight, bits)
+        totals = [0] * (num_examples * self.num_inputs)
+        for n, (o, i, w) in product(range(num_examples), self.triples):
+            totals[n * self.num_inputs + i] += grads[n * self.num_outputs + o] * weights[w]
+        return [f32(float(total * grad_unit * unit)) for total in totals]
+
     def gradients(
         self, x: Sequence[float], weight: Sequence[float], g: Sequence[float]
     ) -> tuple[list[float], list[float], list[float]]:
         """Of the input, the weight and the bias."""
         num_examples = len(g) // self.num_outputs
-        bits = product_bits(self.num_terms_back)
-        (grads, grad_unit), (weights, unit) = integers(g, bits), integers(weight, bits)
-        totals = [0] * len(x)
-        for n, (o, i, w) in product(range(num_examples), self.triples):
-            totals[n * self.num_inputs + i] += grads[n * self.num_outputs + o] * weights[w]
-        of_x = [f32(float(total * grad_unit * unit)) for total in totals]
+        of_x = self.gradient_of_input(weight, g)
 
         bits = product_bits(num_examples * self.places)
         (grads, grad_unit), (inputs, unit) = integers(g, bits), integers(x, bits)
@@ -146,17 +151,19 @@ def conv(
     )
 
 
-def blocks(shape: tuple[int, ...], window: int) -> list[list[int]]:
+def blocks(shape: tuple[int, ...], window: int, stride: int | None = None) -> list[list[int]]:
     """The indices of each block's values, in reading order; the blocks in the order of the output.
-    `shape`: any number of maps, height, width."""
+    `shape`: any number of maps, height, width. `stride`: by default, blocks do not overlap."""
     *maps, height, width = shape
+    step = stride or window
+    rows, columns = ((extent - window) // step + 1 for extent in (height, width))
     return [
         [
-            (m * height + r * window + a) * width + c * window + b
+            (m * height + r * step + a) * width + c * step + b
             for a, b in product(range(window), repeat=2)
         ]
         for m in range(math.prod(maps))
-        for r, c in product(range(height // window), range(width // window))
+        for r, c in product(range(rows), range(columns))
     ]
 
 
@@ -170,6 +177,19 @@ def max_pool(
         y.append(x[first])
         of_x[first] = slope
     return y, of_x
+
+
+def overlapping_max_pool(
+    x: Sequence[float], g: Sequence[float], shape: tuple[int, ...], window: int, stride: int
+) -> tuple[list[float], list[float]]:
+    found = blocks(shape, window, stride)
+    firsts = [max(block, key=lambda i: x[i]) for block in found]
+    of_x = [0.0] * len(x)
+    for place in range(window**2):
+        for block, first, slope in zip(found, firsts, g, strict=True):
+            if block[place] == first:
+                of_x[first] += slope
+    return [x[first] for first in firsts], [f32(total) for total in of_x]
 
 
 def avg_pool(
@@ -336,3 +356,22 @@ def enlarged(image: Sequence[Sequence[int]], size: int) -> list[float]:
         )
         for i, j in product(range(size), repeat=2)
     ]
+
+
+def enlarged_gradient(g: Sequence[Sequence[float]], side: int) -> list[float]:
+    """Of one image of side × side pixels, for that of the enlarged one."""
+    size = len(g)
+    taken = [dict[int, int]() for _ in range(size)]
+    for i, weights in enumerate(taken):
+        place = max((2 * i + 1) * side - size, 0)
+        j, fraction = divmod(place, 2 * size)
+        weights[j] = 2 * size - fraction
+        after = min(j + 1, side - 1)
+        weights[after] = weights.get(after, 0) + fraction
+    largest = max(sum(weights.get(j, 0) for weights in taken) for j in range(side))
+    grads, unit = integers([v for row in g for v in row], 53 - 2 * ceil_log2(largest))
+    totals = [0] * side**2
+    for (r, rows), (c, columns) in product(enumerate(taken), repeat=2):
+        for (j, a), (k, b) in product(rows.items(), columns.items()):
+            totals[j * side + k] += a * b * grads[r * size + c]
+    return [f32(float(total * unit) / (2 * size) ** 2) for total in totals]

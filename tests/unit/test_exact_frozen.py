@@ -12,6 +12,8 @@ from stages.core.exact.frozen import FrozenConv2d, FrozenMaxPool2d
 from stages.core.exact.integers import to_integers_per_example
 from stages.core.exact.layers import Conv2d
 
+from common import contract
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 tried = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -51,6 +53,13 @@ def convolutions(draw):
     )
 
 
+def gradient(layer, x, g=None):
+    """Of the input, for that of the output; the output itself by default."""
+    x = x.clone().requires_grad_()
+    y = layer(x)
+    return torch.autograd.grad(y, x, y.detach() if g is None else g)[0]
+
+
 @pytest.mark.parametrize("largest", [1, 1e6])
 def test_it_is_the_exact_convolution(largest):
     """One weight that is much larger than the others has it take rows in pairs."""
@@ -63,6 +72,7 @@ def test_it_is_the_exact_convolution(largest):
         layer.weight[0, 0, 0, 0] = largest
         frozen = FrozenConv2d(layer)
         assert torch.equal(frozen(x), layer(x))
+        assert torch.equal(gradient(frozen, x), gradient(layer, x))
         if frozen.stride == 1 and frozen.kernel % 3 != 1:
             in_pairs.append(frozen.in_pairs)
 
@@ -137,7 +147,8 @@ def test_no_batch_and_no_number_of_threads_changes_a_bit(in_pairs):
     layer, x = layer_and_inputs(0, 5, (12, 8, 31, 30), spread=0, outputs=16, padding=2)
     frozen = FrozenConv2d(layer)
     frozen.in_pairs = in_pairs
-    whole = frozen(x)
+    whole, back = frozen(x), gradient(frozen, x)
+    assert torch.equal(torch.cat([gradient(frozen, part) for part in x.split(5)]), back)
     assert torch.equal(torch.cat([frozen(part) for part in x.split(5)]), whole)
     assert torch.equal(frozen(x.flip(0)).flip(0), whole)
     for count in (3, 8):
@@ -150,3 +161,19 @@ def test_pooling_is_pytorch_s(window, stride):
     for height in range(window, window + 5):
         _, x = layer_and_inputs(height, 1, (2, 3, height, window + 3))
         assert torch.equal(FrozenMaxPool2d(window, stride)(x), F.max_pool2d(x, window, stride))
+
+
+@pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2), (3, 1), (2, 3), (5, 4)])
+def test_the_gradient_of_pooling_is_the_contract_s(window, stride):
+    """Of many values, and of few with many ties."""
+    pool = FrozenMaxPool2d(window, stride)
+    for height in range(window, window + 5):
+        _, x = layer_and_inputs(height, 1, (2, 3, height, window + 3))
+        for values in (x, x.sign()):
+            y = pool(values)
+            _, g = layer_and_inputs(height + 1, 1, y.shape)
+            found = gradient(pool, values, g)
+            expected = contract.overlapping_max_pool(
+                *(tensor.flatten().tolist() for tensor in (values, g)), x.shape, window, stride
+            )
+            assert (y.flatten().tolist(), found.flatten().tolist()) == expected

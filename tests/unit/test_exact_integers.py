@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.exact.images import enlarged
+from stages.core.exact.images import Enlarge, RepeatGrey, enlarged
 from stages.core.exact.integers import (
     exact_mean,
     exact_sum,
@@ -156,3 +156,34 @@ def test_enlarged_images_are_the_contract_s_and_torch_s(side, size):
         pixels, size=(size, size), mode="bilinear", align_corners=False
     )
     assert torch.allclose(found.double(), theirs, rtol=0, atol=1e-7)
+    assert torch.equal(Enlarge(size)(pixels.float()), found)
+
+
+def test_every_byte_is_enlarged_as_a_byte():
+    images = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1).repeat(2, 1).repeat(2, 2)
+    pixels = torch.from_numpy(images).unsqueeze(1) / 255
+    assert torch.equal(Enlarge(3)(pixels), enlarged(images, 3))
+
+
+@pytest.mark.parametrize(("side", "size"), SHAPES)
+def test_the_gradient_of_enlarging_is_the_contract_s_and_torch_s(side, size):
+    generator = torch.Generator().manual_seed(0)
+    g = torch.randn(2, 1, size, size, generator=generator)
+    g *= 10.0 ** torch.randint(-3, 3, g.shape, generator=generator)
+    x = torch.zeros(2, 1, side, side, requires_grad=True)
+    [found] = torch.autograd.grad(Enlarge(size)(x), x, g)
+    for example, grad in zip(found, g, strict=True):
+        assert example.flatten().tolist() == contract.enlarged_gradient(grad[0].tolist(), side)
+    theirs = torch.nn.functional.interpolate(
+        x.double(), size=(size, size), mode="bilinear", align_corners=False
+    )
+    [expected] = torch.autograd.grad(theirs, x, g.double())
+    largest = expected.abs().max().item()
+    assert torch.allclose(found, expected, rtol=0, atol=1e-6 * largest)
+
+
+def test_repeated_grey_gets_the_gradients_of_all_three():
+    """Added before they are rounded: 2^24 + 1 + 1 is 2^24 in float32, in this order."""
+    x = torch.zeros(1, 1, 1, 1, requires_grad=True)
+    g = torch.tensor([2.0**24, 1, 1]).view(1, 3, 1, 1)
+    assert torch.autograd.grad(RepeatGrey()(x), x, g)[0].item() == 2**24 + 2

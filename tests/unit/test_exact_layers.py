@@ -87,6 +87,30 @@ def test_conv_is_the_contract_s(settings, n, channels, height, width, seed):
     assert_contract_s(layer, described, numbers(seed + 2, n, *shape))
 
 
+def input_gradient(layer, x, g):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(layer(x), x, g)[0]
+
+
+@tried
+@given(convolutions, small, small, st.integers(1, 7), st.integers(1, 7), seeds)
+def test_a_frozen_layer_s_gradient_is_that_of_each_example(settings, n, channels, h, w, seed):
+    needed = settings["kernel_size"] - 2 * settings["padding"]
+    shape = (channels, max(h, needed), max(w, needed))
+    inputs = math.prod(shape)
+    for layer, described in (
+        (Conv2d(channels, **settings), contract.conv(shape, **settings)),
+        (Linear(inputs, 3), contract.linear(inputs, 3)),
+    ):
+        layer.requires_grad_(False)
+        redrawn(layer, seed)
+        x = numbers(seed + 2, n, *shape)
+        g = numbers(seed + 3, *layer(x).shape)
+        found = input_gradient(layer, x, g)
+        for example, grad in zip(found, g, strict=True):
+            assert flat(example) == described.gradient_of_input(flat(layer.weight), flat(grad))
+
+
 @pytest.mark.parametrize("window", range(1, 6))
 @pytest.mark.parametrize("shape", [(1, 1, 5, 5), (2, 1, 9, 6), (5, 4, 13, 18)])
 def test_pools_are_the_contract_s(shape, window):

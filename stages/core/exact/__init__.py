@@ -33,8 +33,11 @@ Layers (weights, inputs and outputs in float32; the gradient of the output is g)
              * kernel terms, the zeros of the padding included
     both     gradient of x: f32 of a product over outputs (linear), or over output channels * kernel
              * kernel (conv); of weight: f32 of a product over the batch, or over the batch and the
-             places of the output; of bias: f32 of a sum over the same. All are per tensor.
-    max_pool the largest of each block; its gradient goes to the first of those in reading order
+             places of the output; of bias: f32 of a sum over the same. All are per tensor; but
+             where the layer is frozen, the gradient of x is made of g per example
+    max_pool the largest of each block; its gradient goes to the first of those in reading order.
+             Where blocks overlap: f32 of the sum of what a value gets from its blocks, in the
+             reading order of its places in them
     avg_pool f32(the block's values, added in reading order, / their number); gradient
              f32(g / their number)
     pools    drop rows and columns that do not fill a block; their gradient is 0
@@ -76,5 +79,9 @@ Means of feature maps: f32 of a sum over height and width, per example, divided 
 Enlarging a uint8 image bilinearly from n to m pixels, corners not aligned: in units of 1 / (2 m),
 the place of pixel i is max((2 i + 1) * n - m, 0), between pixels j = place // (2 m) and
 min(j + 1, n - 1), with the weights 2 m - place % (2 m) and place % (2 m): integers. The sum over
-rows and columns is exact; f32(sum / ((2 m)^2 * 255)) has the range from 0 to 1.
+rows and columns is exact; f32(sum / ((2 m)^2 * 255)) has the range from 0 to 1. Of pixels x that
+are no bytes, rint(x * 255 * 2^14) / 2^14 stand for them. The gradient of x: f32(sum / (2 m)^2) of
+the same weights times g, which becomes integers per example, with bits = 53 - 2 * ceil_log2(W),
+where W is the largest sum of a pixel's weights in one direction. Grey repeated for red, green and
+blue has the gradient f32(red + green + blue).
 """

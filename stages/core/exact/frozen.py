@@ -10,6 +10,8 @@ With rows d of the input and g of the kernel,
                                                         m3 = (d1 - d3) * g2
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -20,10 +22,23 @@ from stages.core.exact.integers import (
     to_integers,
     to_integers_per_example,
 )
-from stages.core.exact.layers import block_maxima
+from stages.core.exact.layers import block_maxima, gradient_of_input
 
 # How m0 to m3 combine rows of the input.
 INPUTS = ((torch.sub, 0, 2), (torch.add, 1, 2), (torch.sub, 2, 1), (torch.sub, 1, 3))
+
+
+class _FrozenConv2d(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, layer: "FrozenConv2d") -> torch.Tensor:
+        ctx.shape, ctx.layer = x.shape, layer
+        return layer.convolved(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        layer = ctx.layer
+        weight = layer.weight.detach()
+        return gradient_of_input(grad, weight, ctx.shape, layer.stride, layer.padding), None
 
 
 class FrozenConv2d(nn.Module):
@@ -49,6 +64,9 @@ class FrozenConv2d(nn.Module):
         self.in_pairs = exact and self.stride == 1 and self.kernel % 3 != 1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _FrozenConv2d.apply(x, self)
+
+    def convolved(self, x: torch.Tensor) -> torch.Tensor:
         height, width = (
             (extent + 2 * self.padding - self.kernel) // self.stride + 1 for extent in x.shape[2:]
         )
@@ -97,6 +115,29 @@ def kernels_for_pairs(rows: torch.Tensor) -> list[torch.Tensor]:
     return kernels if len(rows) == 3 else kernels[:3]
 
 
+class _FrozenMaxPool2d(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, window: int, stride: int) -> torch.Tensor:
+        y = block_maxima(x, window, stride)
+        ctx.save_for_backward(x, y)
+        ctx.window, ctx.stride = window, stride
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        x, y = ctx.saved_tensors
+        stride = ctx.stride
+        rows, columns = (stride * extent for extent in y.shape[-2:])
+        grad_x = x.new_zeros(x.shape, dtype=torch.float64)
+        for row in range(ctx.window):
+            for column in range(ctx.window):
+                place = ..., slice(row, row + rows, stride), slice(column, column + columns, stride)
+                given = grad * (x[place] == y)
+                grad_x[place] += given
+                grad = grad - given  # zero from now on where it has been given away
+        return grad_x.float(), None, None
+
+
 class FrozenMaxPool2d(nn.Module):
     """Max pooling of blocks that may overlap. Not for training."""
 
@@ -105,4 +146,4 @@ class FrozenMaxPool2d(nn.Module):
         self.window, self.stride = window, stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return block_maxima(x, self.window, self.stride)
+        return _FrozenMaxPool2d.apply(x, self.window, self.stride)

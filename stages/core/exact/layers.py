@@ -1,10 +1,11 @@
 """Layers whose sums are exact, forward and backward; they read as those of torch.nn.
 
 Inputs, weights and outputs are float32. The integers of a product may be multiplied by any library
-in any order: here torch's own matrix products and convolutions of float64.
+in any order: here torch's own matrix products and convolutions of float64. A layer whose weights
+want no gradient is frozen, which the contract means by the word.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
@@ -22,7 +23,8 @@ from stages.core.exact.integers import (
 )
 from stages.core.exact.random import Words, initial_weight, keep_mask
 
-Gradients = tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]
+Gradients = tuple[torch.Tensor | None, ...]
+Split = Callable[[torch.Tensor, int], tuple[torch.Tensor, Any]]
 
 
 class _Linear(torch.autograd.Function):
@@ -39,9 +41,13 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         x, weight = ctx.saved_tensors
+        of_x, of_weight, _ = ctx.needs_input_grad
         grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = exact_product(torch.mm, grad, weight, len(weight))
+        if of_x:
+            split = to_integers if of_weight else to_integers_per_example
+            grad_x = exact_product(torch.mm, grad, weight, len(weight), split)
+        if not of_weight:
+            return grad_x, None, None
         grad_weight = exact_product(torch.mm, grad.T, x, len(x))
         return grad_x, grad_weight, exact_sum(grad, [0]).float()
 
@@ -51,10 +57,12 @@ def exact_product(
     a: torch.Tensor,
     b: torch.Tensor,
     num_terms: int,
+    split: Split = to_integers,
 ) -> torch.Tensor:
-    """What `multiply` makes of two tensors (float32), each number a sum of so many products."""
+    """What `multiply` makes of two tensors (float32), each number a sum of so many products.
+    `split`: makes integers of the first."""
     bits = product_bits(num_terms)
-    (left, left_unit), (right, right_unit) = to_integers(a, bits), to_integers(b, bits)
+    (left, left_unit), (right, right_unit) = split(a, bits), to_integers(b, bits)
     return multiply(left, right).mul_(left_unit * right_unit).float()
 
 
@@ -81,17 +89,33 @@ class _Conv2d(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         stride, padding = ctx.stride, ctx.padding
 
-        def of_x(grad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-            return conv2d_input(x.shape, weight, grad, stride, padding)
-
         def of_weight(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             return conv2d_weight(x, weight.shape, grad, stride, padding)
 
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = exact_product(of_x, grad, weight, weight[:, 0].numel())
+            split = to_integers if ctx.needs_input_grad[1] else to_integers_per_example
+            grad_x = gradient_of_input(grad, weight, x.shape, stride, padding, split)
+        if not ctx.needs_input_grad[1]:
+            return grad_x, None, None, None, None
         grad_weight = exact_product(of_weight, grad, x, grad[:, 0].numel())
         return grad_x, grad_weight, exact_sum(grad, [0, 2, 3]).float(), None, None
+
+
+def gradient_of_input(
+    grad: torch.Tensor,
+    weight: torch.Tensor,
+    shape: Sequence[int],
+    stride: int,
+    padding: int,
+    split: Split = to_integers_per_example,
+) -> torch.Tensor:
+    """A convolution's gradient with respect to its input, of that shape."""
+
+    def multiply(grad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return conv2d_input(shape, weight, grad, stride, padding)
+
+    return exact_product(multiply, grad, weight, weight[:, 0].numel(), split)
 
 
 class _AvgPool2d(torch.autograd.Function):

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from torch import nn
 
 from stages.core.base.errors import InputError
@@ -12,6 +13,7 @@ from stages.core.exact.layers import AvgPool2d, Conv2d, Dropout, Linear, MaxPool
 from stages.core.exact.random import Purpose, Words
 from stages.core.learning import layers as kinds
 from stages.core.learning.layers import Layer, Shape, shapes
+from stages.core.learning.trained import TrainedModel
 
 
 def build_layer(layer: Layer, shape: Shape, dropout: Words) -> nn.Module:
@@ -54,6 +56,15 @@ def build(layers: Mapping[str, Layer], shape: Shape, seed: int, where: str) -> n
         modules[name] = build_layer(layers[name], shape_in, dropout)
         initialize(modules[name], words)
     return nn.Sequential(modules)
+
+
+def frozen(trained: TrainedModel) -> nn.Sequential:
+    """A trained model in evaluation mode, whose weights want no gradient."""
+    model = build(trained.layers, trained.input_shape, 0, "layers")
+    model.load_state_dict(
+        {name: torch.from_numpy(weight) for name, weight in trained.weights.items()}
+    )
+    return model.eval().requires_grad_(False)
 
 
 def weights(model: nn.Module) -> dict[str, np.ndarray]:

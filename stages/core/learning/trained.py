@@ -32,6 +32,11 @@ class TrainedModel(NamedTuple):
     labels: Sequence[str]
 
     @property
+    def sees_pixels(self) -> bool:
+        """Whether it takes grey images, not AlexNet's many feature maps."""
+        return self.input_shape[0] == 1
+
+    @property
     def shapes(self) -> dict[str, tuple[Shape, Shape]]:
         """Each layer's input and output shapes."""
         return shapes(self.layers, self.input_shape, "layers")

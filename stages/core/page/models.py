@@ -48,11 +48,6 @@ def layer_list(model: TrainedModel) -> list[dict[str, Any]]:
     return [{"name": name} | layer.model_dump() for name, layer in model.layers.items()]
 
 
-def sees_pixels(model: TrainedModel) -> bool:
-    """Whether a model takes grey images, not AlexNet's many feature maps."""
-    return model.input_shape[0] == 1
-
-
 def weighted_layers(model: TrainedModel) -> int:
     return sum(bool(model.parameters(layer)) for layer in model.layers)
 
@@ -65,7 +60,7 @@ def simplest_first(models: Mapping[str, TrainedModel]) -> dict[str, TrainedModel
 
     def key(name: str) -> tuple[bool, int, int, str]:
         model = models[name]
-        return not sees_pixels(model), weighted_layers(model), len(model.layers), name
+        return not model.sees_pixels, weighted_layers(model), len(model.layers), name
 
     return {name: models[name] for name in sorted(models, key=key)}
 
@@ -75,7 +70,7 @@ def answering(models: Mapping[str, TrainedModel]) -> list[str]:
     names, room = [], WEIGHT_BYTES
     for name, model in models.items():
         size = sum(weight.nbytes for weight in model.weights.values())
-        if sees_pixels(model) and size <= room:
+        if model.sees_pixels and size <= room:
             names.append(name)
             room -= size
     return names

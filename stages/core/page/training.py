@@ -13,7 +13,7 @@ from stages.core.learning.layers import Conv, Dropout, Linear
 from stages.core.learning.settings import AdamParams, SGDParams, TrainParams
 from stages.core.learning.trained import TrainedModel
 from stages.core.page.chart import thinned
-from stages.core.page.models import layer_list, sees_pixels
+from stages.core.page.models import layer_list
 
 OPTIMIZERS: dict[str, type[Params]] = {"adam": AdamParams, "sgd": SGDParams}
 # The numbers that can be changed, and the sections of parameters that limit them.
@@ -94,7 +94,7 @@ def training(
 ) -> dict[str, Any]:
     """What it takes to train the models that see pixels, with digits that fit into so many bytes:
     there may be none of either."""
-    pixels = [name for name, model in models.items() if sees_pixels(model)]
+    pixels = [name for name, model in models.items() if model.sees_pixels]
     images, labels = (
         np.concatenate([digits[f"{split}_{what}"] for split in ("train", "val")])
         for what in ("images", "labels")
