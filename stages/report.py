@@ -16,6 +16,7 @@ from stages.core.base.errors import InputError
 from stages.core.base.files import file_digest, new_file, write_csv
 from stages.core.base.labels import one_of, read_labels
 from stages.core.base.params import PARAMS, Name, read_params
+from stages.core.base.tables import read_table
 from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
 from stages.core.drawing.shades import STEPS, shades
@@ -52,7 +53,6 @@ from stages.core.page.pictures import (
     to_slide,
 )
 from stages.core.page.questions import questions_of
-from stages.core.page.tables import read_table
 from stages.core.page.training import training
 
 TEST_DIGITS = 300  # that the reader can pick

@@ -29,6 +29,8 @@ KINDS = {
     "data_efficiency": "stages.data_efficiency:DataEfficiencyParams",
     "images": "stages.embed_images:ImagesParams",
     "classify_images": "stages.classify_images:ClassifyImagesParams",
+    "attributions": "stages.attributions:AttributionsParams",
+    "image_attributions": "stages.image_attributions:ImageAttributionsParams",
 }
 
 

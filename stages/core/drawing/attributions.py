@@ -20,11 +20,12 @@ from stages.core.drawing.grids import (
     TITLE,
     TITLE_LINE,
     Pixels,
+    limits_around_zero,
 )
 
 CMAP = "RdBu_r"  # blue below zero, red above: the page's too
 OUTLINE = 60  # grey (0 to 255) of the line around ink
-DARKEST = 0.4  # of the grey picture below colours: on black, there would be none to see
+DARKEST = 0.6  # of the grey picture below colours: on black, there would be none to see
 
 # All in pixels.
 GAP = 4  # between the pictures of a case
@@ -46,6 +47,16 @@ class Part(NamedTuple):
 
     heading: str
     cases: Sequence[Case]
+
+
+def heading(answer: str, rival: str, lead: float) -> str:
+    """Of a case: the answer, its rival, and how far it is ahead (logits)."""
+    return f"{answer} rather than {rival}: {lead:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def largest_of(maps: Sequence[np.ndarray]) -> float:
+    """What the end of a colour scale stands for, the same for some maps of one shape."""
+    return limits_around_zero(np.stack(maps))[1] or 1.0
 
 
 def zoomed(pixels: np.ndarray, zoom: int) -> np.ndarray:
@@ -78,19 +89,25 @@ def over(colours: np.ndarray, greys: np.ndarray) -> np.ndarray:
 
 
 def draw_attributions(
-    title: str, parts: Sequence[Part], names: Sequence[str], scales: Mapping[str, float], columns: int
+    title: str,
+    parts: Sequence[Part],
+    names: Sequence[str],
+    scales: Mapping[str, float],
+    columns: int,
 ) -> Figure:
-    """Cases in rows of `columns`, part by part; the `names` of the pictures stand above those of the
-    first row of a part. Below, a bar for each of the `scales`: what its colours mean, and the number
+    """Cases in rows of `columns`, part by part; above those of a part's first row are the `names` of
+    the pictures. Below, a bar for each of the `scales`: what its colours mean, and the number
     (logits) that its ends stand for, beyond which there may be more."""
-    side = parts[0].cases[0].pictures[0].shape[0]
+    side = next(len(case.pictures[0]) for part in parts for case in part.cases)
     width = len(names) * (side + GAP) - GAP
     inner = columns * (width + ACROSS) - ACROSS
     inner = max(inner, len(scales) * (LENGTH + ACROSS))
     title = wrapped(title, LARGE, inner)
     headings = [wrapped(part.heading, MEDIUM, inner) for part in parts]
     heights = [
-        PART + LINE * heading.count("\n") + -(-len(part.cases) // columns) * (LINE + side + BETWEEN)
+        PART
+        + LINE * heading.count("\n")
+        + -(-len(part.cases) // columns) * (LINE + side + BETWEEN)
         + LINE
         for heading, part in zip(headings, parts, strict=True)
     ]

@@ -74,7 +74,8 @@ of an epoch: the indices sorted by one word each, equal words in the order of th
 are taken from it in turn, and what does not fill the last one is dropped. Dropout: one word for
 each element of the batch, update by update, layer by layer.
 
-Means of feature maps: f32 of a sum over height and width, per example, divided by their product.
+Means of feature maps: f32 of a sum over height and width, per example, divided by their product;
+the gradient of each place is f32(g / their product).
 
 Enlarging a uint8 image bilinearly from n to m pixels, corners not aligned: in units of 1 / (2 m),
 the place of pixel i is max((2 i + 1) * n - m, 0), between pixels j = place // (2 m) and

@@ -1,30 +1,63 @@
 """Which pixels speak for an answer rather than for another one, asked in two ways.
 
-What is explained is the difference of two logits, the answer's and its rival's: softmax makes it the
-logarithm of the ratio of their probabilities. One logit alone says little, for adding the same number
-to all of them changes no answer.
+What is explained is how far an answer is ahead: the difference of its logit and that of its rival,
+which is the logarithm of the ratio of their probabilities. One logit alone says little, for adding
+the same number to all of them changes no answer.
 
 Gradient × input (Shrikumar et al., "Not Just a Black Box: Learning Important Features Through
 Propagating Activation Differences", 2016) is what pixels would contribute if the model were linear:
 the change from a baseline, an image in which there is nothing to see, times the slope. Occlusion
 (Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014) hides one part of
-the image after the other behind the same baseline, and asks the model again. In a linear model, what
-a window hides is the sum of gradient × input in it.
+the image after another behind the same baseline, and asks the model again. In a linear model, what
+hiding a window takes away is the sum of gradient × input in it.
 """
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 
-BATCH = 64  # images with something hidden that are answered at a time
+BATCH = 8  # images with something hidden at a time: more do not fit into a cache
 
 Logits = Callable[[torch.Tensor], torch.Tensor]  # N × channels × height × width to N × labels
 Pair = tuple[int, int]  # the number of the label to explain, and that of its rival
 
 
-def pair_of(logits: torch.Tensor, answer: int, rival: int | None = None) -> Pair:
-    """A label, and its rival: the likeliest of the others, unless another one is given. `logits`: of
-    one image (labels); of equal ones the first is the likelier."""
+class Attribution(NamedTuple):
+    """The label that is explained and its rival; how far it is ahead of that; gradient × input of
+    each channel of each pixel (float32, channels × height × width); and what hiding a window takes
+    away (float32, rows × columns)."""
+
+    pair: Pair
+    lead: float
+    products: torch.Tensor
+    hidden: torch.Tensor
+
+
+def attribution(
+    logits: Logits,
+    image: torch.Tensor,
+    baseline: torch.Tensor,
+    answer: int,
+    rival: int | None,
+    window: int,
+    stride: int,
+) -> Attribution:
+    """Why an image (channels × height × width) gets an answer rather than a rival (`pair_of`)."""
+    with torch.no_grad():
+        found = logits(image[None])
+    pair = pair_of(found[0], answer, rival)
+    return Attribution(
+        pair,
+        lead(found, pair).item(),
+        gradient_times_input(logits, image, baseline, pair),
+        occlusion(logits, image, baseline, pair, window, stride),
+    )
+
+
+def pair_of(logits: torch.Tensor, answer: int, rival: int | None) -> Pair:
+    """A label, and its rival: the likeliest of the others, unless one of them is given. `logits`:
+    of one image (labels); of equal ones, the first counts as the likelier."""
     if rival is None or rival == answer:
         others = logits.clone()
         others[answer] = -torch.inf
@@ -41,8 +74,8 @@ def lead(logits: torch.Tensor, pair: Pair) -> torch.Tensor:
 def gradient_times_input(
     logits: Logits, image: torch.Tensor, baseline: torch.Tensor, pair: Pair
 ) -> torch.Tensor:
-    """For each pixel of an image (channels × height × width), and each channel of it, its difference
-    from the baseline (which broadcasts) times the gradient of the lead."""
+    """For each channel of each pixel of an image (channels × height × width), its difference from
+    the baseline (which broadcasts), times the gradient of the lead."""
     x = image[None].clone().requires_grad_()
     found = logits(x)
     direction = torch.zeros_like(found)
