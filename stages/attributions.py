@@ -114,8 +114,8 @@ def main(
     window, stride = params.window, params.stride
     if stride > window:
         raise InputError(
-            f"{PARAMS}: attributions.stride is {stride}; it should be at most {window}, the window, "
-            "or some pixels are never hidden"
+            f"{PARAMS}: attributions.stride is {stride}; it should be at most {window}, the window,"
+            " or some pixels are never hidden"
         )
     title = read_params(f"models.{name}.title", str)
     model = on_pixels(load_model(trained), alexnet, read_params("embed.size", int))
@@ -145,6 +145,7 @@ def main(
         {
             "images": np.array(shown),
             "pairs": np.array([why.pair for _, why in found]),
+            "leads": np.array([why.lead for _, why in found], np.float32),
             "gradient_times_input": np.stack([why.products[0].numpy() for _, why in found]),
             "occlusion": np.stack([why.hidden.numpy() for _, why in found]),
         },

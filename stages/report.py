@@ -24,6 +24,7 @@ from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.predictions import confusion_matrix, read_predictions
 from stages.core.learning.trained import load_model
 from stages.core.page import images
+from stages.core.page.attributions import attributions, maps_file, why_files
 from stages.core.page.learning import (
     SHARE,
     chart_of_models,
@@ -77,6 +78,8 @@ CHOICES = (  # what the page's numbers depend on
     "images.size",
     "images.groups",
     "classify_images",
+    "attributions",
+    "image_attributions",
 )
 
 
@@ -94,6 +97,7 @@ def main(
     alexnet: Path,
     data_efficiency: Path,
     image_classifier: Path,
+    interpretation: Path,
     page: Path,
     table_of_curves: Path,
 ) -> None:
@@ -151,6 +155,8 @@ def main(
     own = images.shown(results)
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
     jpegs = images.jpegs(images.wanted(results, own), folder, size)
+    not_live = [name for name in trained if name not in live]
+    whys = attributions(interpretation, choices, not_live, test_images, len(labels), (folder, size))
     read = (
         *(digits, photo, alexnet_weights),
         *(models / f"{name}.safetensors" for name in trained),
@@ -161,6 +167,8 @@ def main(
         *(convolution / "shapes.csv", data_efficiency / "accuracy.csv"),
         *(alexnet / name for name in ("architecture.txt", "shapes.csv", "features.safetensors")),
         *image_files,
+        *(maps_file(interpretation, name) for name in whys["models"]),
+        *why_files(interpretation),
         *drawn.values(),
     )
 
@@ -174,6 +182,7 @@ def main(
         "words": WORDS,
         "slide": slide,
         "guesses": guesses,
+        "attributions": whys,
         "models": {
             name: {
                 "layers": layer_list(trained[name]),
@@ -228,6 +237,7 @@ def main(
         "features_shape": features.shape,
         "efficiency": efficiency,
         "images_path": folder.as_posix(),
+        "attributions": whys,
         "questions": questions,
         "choices": sorted(
             choice for name, value in choices.items() for choice in flatten(value, name).items()
@@ -248,7 +258,7 @@ def main(
         scripts += ["training.js"] if trains else []
         return render(
             "report.html.j2",
-            [*scripts, "kernel.js", "images.js", "guess.js"],
+            [*scripts, "attributions.js", "kernel.js", "images.js", "guess.js"],
             data
             | {"snapshots": snapshots, "training": trains}
             | {"images": images.for_script(results, own, kept)},

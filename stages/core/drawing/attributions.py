@@ -95,9 +95,9 @@ def draw_attributions(
     scales: Mapping[str, float],
     columns: int,
 ) -> Figure:
-    """Cases in rows of `columns`, part by part; above those of a part's first row are the `names` of
-    the pictures. Below, a bar for each of the `scales`: what its colours mean, and the number
-    (logits) that its ends stand for, beyond which there may be more."""
+    """Cases in rows of `columns`, part by part; the `names` of the pictures stand above a part's
+    first row. Below, a bar for each of the `scales`: what its colours mean, and the number (logits)
+    that its ends stand for, beyond which there may be more."""
     side = next(len(case.pictures[0]) for part in parts for case in part.cases)
     width = len(names) * (side + GAP) - GAP
     inner = columns * (width + ACROSS) - ACROSS

@@ -830,10 +830,26 @@ function occlusion(model, x, [height, width], pair, window, stride) {
   return { height: rows.length, width: columns.length, values };
 }
 
+/** Why a model gives one image that answer, or null for its own, rather than the rival, or null for
+ * the closest; and what gradient × input adds up to. */
+function attribution(model, x, [height, width], answer, rival, window, stride) {
+  const logits = model.forward(x, 1).slice();
+  const pair = pairOf(logits, answer, rival);
+  const values = gradientTimesInput(model, x, pair);
+  return {
+    pair,
+    lead: lead(logits, pair),
+    sum: exactSums(values, 1, values.length, () => 0)[0],
+    products: { height, width, values },
+    hidden: occlusion(model, x, [height, width], pair, window, stride),
+  };
+}
+
 /**
  * In a worker: explain what models answer. The first message has the models: by their names, the
  * `layers` and the `parameters`; and the `shape` of an image, the `window` and the `stride`. Each
- * later one has an image `x`, and the `answer` and `rival` that are wanted, or null.
+ * later one has the `pixels` of an image, 0 to 255, and the `answer` and `rival` that are wanted, or
+ * null.
  */
 function attribute() {
   let models;
@@ -848,16 +864,14 @@ function attribute() {
       });
       return;
     }
-    const { x, answer, rival } = message;
+    const { pixels, answer, rival } = message;
     const { shape, window, stride } = about;
-    const found = models.map(([name, model]) => {
-      const logits = model.forward(x, 1).slice();
-      const pair = pairOf(logits, answer, rival);
-      const products = gradientTimesInput(model, x, pair).slice();
-      const hidden = occlusion(model, x, shape.slice(1), pair, window, stride);
-      return [name, { logits, pair, products, hidden }];
-    });
-    postMessage({ x, found });
+    const x = Float32Array.from(pixels, (pixel) => PIXELS[pixel]);
+    const found = models.map(([name, model]) => [
+      name,
+      attribution(model, x, shape.slice(1), answer, rival, window, stride),
+    ]);
+    postMessage({ pixels, found });
   });
 }
 
