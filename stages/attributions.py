@@ -143,7 +143,8 @@ def main(
     save_figure(draw(title, parts, names_in_font(labels), window, stride), figure)
     save_tensors(
         {
-            "images": np.array(shown),
+            "numbers": np.array(shown),
+            "images": images[shown],
             "pairs": np.array([why.pair for _, why in found]),
             "leads": np.array([why.lead for _, why in found], np.float32),
             "gradient_times_input": np.stack([why.products[0].numpy() for _, why in found]),

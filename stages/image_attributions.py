@@ -76,7 +76,10 @@ def read_answers(path: Path) -> list[Answer]:
             Answer(row["path"], row["label"], row["predicted"], float(row["probability"])),
         ),
     )
-    return [answer for split, answer in rows if split == "test"]
+    answers = [answer for split, answer in rows if split == "test"]
+    if not answers:
+        raise InputError(f"{path} has no test image; `dvc repro classify_images` writes some")
+    return answers
 
 
 def chosen(answers: Sequence[Answer], count: int) -> tuple[str, list[Answer]]:

@@ -156,7 +156,7 @@ def main(
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
     jpegs = images.jpegs(images.wanted(results, own), folder, size)
     not_live = [name for name in trained if name not in live]
-    whys = attributions(interpretation, choices, not_live, test_images, len(labels), (folder, size))
+    whys = attributions(interpretation, choices, not_live, labels, (folder, size))
     read = (
         *(digits, photo, alexnet_weights),
         *(models / f"{name}.safetensors" for name in trained),

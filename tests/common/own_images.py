@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.files import write_csv
+from stages.core.base.tensors import save_tensors
 from stages.core.classifier.results import Point, Suspect
 from stages.core.classifier.statistics import (
     balanced_accuracy,
@@ -92,6 +93,19 @@ def write_own_images(
     )
     write_csv(out / "suspects.csv", Suspect._fields, suspects)
     write_csv(out / "accuracy.csv", Point._fields, [accuracy._replace(images=1), accuracy])
+    shown = (mistakes or tested)[:6]
+    write_csv(
+        project / paths.IMAGE_ATTRIBUTIONS / "images.csv",
+        ("path", "label", "predicted", "probability", "rival", "lead"),
+        [(row[0], *row[2:], row[2], rng.uniform(0.2, 3)) for row in shown],
+    )
+    save_tensors(
+        {
+            name: rng.standard_normal((len(shown), side, side)).astype(np.float32)
+            for name, side in (("gradient_times_input", 28), ("occlusion", 9))
+        },
+        project / paths.IMAGE_ATTRIBUTIONS / "maps.safetensors",
+    )
     metrics = {
         "test_accuracy": accuracy.accuracy,
         "test_accuracy_low": accuracy.low,

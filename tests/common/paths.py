@@ -15,6 +15,8 @@ DATA_EFFICIENCY = Path("artifacts/data_efficiency")
 EMBEDDED_IMAGES = Path("artifacts/embedded_images")
 SKIPPED_IMAGES = Path("artifacts/skipped_images.csv")
 IMAGE_CLASSIFIER = Path("artifacts/image_classifier")
+INTERPRETATION = Path("artifacts/interpretation")
+IMAGE_ATTRIBUTIONS = INTERPRETATION / "image_attributions"
 REPORT = Path("artifacts/report/index.html")
 
 
@@ -40,3 +42,7 @@ def metrics(model: str) -> Path:
 
 def figure(model: str, name: str) -> Path:
     return Path("artifacts/figures", model, f"{name}.png")
+
+
+def attributions(model: str) -> Path:
+    return INTERPRETATION / "attributions" / f"{model}.safetensors"

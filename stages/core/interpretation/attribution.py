@@ -106,7 +106,7 @@ def occluded(
     )
     for number, (top, bottom, left, right) in enumerate(places):
         inside = ..., slice(top, bottom), slice(left, right)
-        if not torch.equal(image[inside], covered[inside]):
+        if (image[inside] != covered[inside]).any():
             hidden = image.clone()
             hidden[inside] = covered[inside]
             yield number, hidden

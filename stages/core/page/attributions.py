@@ -26,7 +26,8 @@ MAPS: Shapes = {
 }
 CASE: Shapes = {
     **MAPS,
-    "images": ("int64", ("cases",)),
+    "numbers": ("int64", ("cases",)),
+    "images": ("uint8", ("cases", "height", "width")),
     "pairs": ("int64", ("cases", 2)),
     "leads": ("float32", ("cases",)),
 }
@@ -58,16 +59,15 @@ def both(tensors: Mapping[str, np.ndarray], count: int) -> dict[str, Any]:
     }
 
 
-def of_model(path: Path, images: np.ndarray, num_labels: int) -> dict[str, Any]:
-    """The cases in a file, some of the test `images` (uint8). Raises InputError if it holds
-    something else."""
+def of_model(path: Path, labels: Sequence[str]) -> dict[str, Any]:
+    """The cases in a file. Raises InputError if it holds something else."""
     tensors = load_tensors(path, CASE)
-    for name, end in (("images", len(images)), ("pairs", num_labels)):
-        if tensors[name].min() < 0 or tensors[name].max() >= end:
-            raise InputError(f"{path}: {name} should be from 0 to {end - 1}")
+    pairs = tensors["pairs"]
+    if pairs.min() < 0 or pairs.max() >= len(labels):
+        raise InputError(f"{path}: pairs should be from 0 to {len(labels) - 1}")
     return {
-        "images": packed(images[tensors["images"][:CASES]]),
-        "pairs": tensors["pairs"][:CASES].tolist(),
+        "images": packed(tensors["images"][:CASES]),
+        "pairs": [[labels[label] for label in pair] for pair in pairs[:CASES].tolist()],
         "leads": tensors["leads"][:CASES].tolist(),
         **both(tensors, CASES),
     }
@@ -100,8 +100,7 @@ def attributions(
     folder: Path,
     choices: Mapping[str, Any],
     models: Sequence[str],
-    test_images: np.ndarray,
-    num_labels: int,
+    labels: Sequence[str],
     own: tuple[Path, int],
 ) -> dict[str, Any]:
     """What the stages wrote into a folder, for the script: of some models, and of one's own images,
@@ -110,9 +109,6 @@ def attributions(
     return {
         "window": of_digits["window"],
         "stride": of_digits["stride"],
-        "models": {
-            name: of_model(maps_file(folder, name), test_images, num_labels)
-            for name in models[:MODELS]
-        },
+        "models": {name: of_model(maps_file(folder, name), labels) for name in models[:MODELS]},
         "images": of_images(*why_files(folder), *own),
     }

@@ -40,7 +40,8 @@ function placeOfCase(list, title) {
 
 /** Show how far one name is ahead of the other, and both maps, painted by `paints`. */
 function fillCase({ heading, pictures }, names, lead, maps, paints) {
-  heading.replaceChildren(element("b", { textContent: names[0] }), ` rather than ${names[1]}: ${signed(lead)}`);
+  const [answer, rival] = names.map((name) => element("bdi", { textContent: name }));
+  heading.replaceChildren(element("b", {}, answer), " rather than ", rival, `: ${signed(lead)}`);
   maps.forEach((map, i) => {
     const { name, canvas, scale } = pictures[i + 1];
     paints[i](canvas, map);
@@ -110,12 +111,11 @@ const unpackMaps = (maps) => ({ ...unpack(maps, Int8Array), largest: maps.larges
 for (const [model, { images, pairs, leads, products, hidden }] of Object.entries(whys.models)) {
   const digitsOfCases = unpack(images, Uint8Array).values;
   const maps = [products, hidden].map(unpackMaps);
-  pairs.forEach((pair, i) => {
+  pairs.forEach((names, i) => {
     const both = maps.map((each) => mapOf(each, i));
     const size = both[0].values.length;
-    const place = placeOfCase($(`cases-${model}`));
-    const names = pair.map((label) => data.labels[label]);
-    fillDigit(place, digitsOfCases.subarray(i * size, (i + 1) * size), names, leads[i], ...both);
+    const pixels = digitsOfCases.subarray(i * size, (i + 1) * size);
+    fillDigit(placeOfCase($(`cases-${model}`)), pixels, names, leads[i], ...both);
   });
 }
 
