@@ -94,10 +94,14 @@ def write_own_images(
     write_csv(out / "suspects.csv", Suspect._fields, suspects)
     write_csv(out / "accuracy.csv", Point._fields, [accuracy._replace(images=1), accuracy])
     shown = (mistakes or tested)[:6]
+    next_label = dict(zip(labels, [*labels[1:], labels[0]], strict=True))
     write_csv(
         project / paths.IMAGE_ATTRIBUTIONS / "images.csv",
         ("path", "label", "predicted", "probability", "rival", "lead"),
-        [(row[0], *row[2:], row[2], rng.uniform(0.2, 3)) for row in shown],
+        [
+            (path, *answer, answer[0] if mistakes else next_label[answer[0]], rng.uniform(0.2, 3))
+            for path, _, *answer in shown
+        ],
     )
     save_tensors(
         {
