@@ -16,6 +16,7 @@ from stages.core.base.errors import InputError
 from stages.core.base.files import file_digest, new_file, write_csv
 from stages.core.base.labels import one_of, read_labels
 from stages.core.base.params import PARAMS, Name, read_params
+from stages.core.base.tables import read_table
 from stages.core.base.tensors import load_tensors
 from stages.core.base.values import flatten
 from stages.core.drawing.shades import STEPS, shades
@@ -23,6 +24,7 @@ from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.predictions import confusion_matrix, read_predictions
 from stages.core.learning.trained import load_model
 from stages.core.page import axes, ideal, images, patches
+from stages.core.page.attributions import attributions, maps_file, why_files
 from stages.core.page.learning import (
     SHARE,
     chart_of_models,
@@ -52,7 +54,6 @@ from stages.core.page.pictures import (
     to_slide,
 )
 from stages.core.page.questions import questions_of
-from stages.core.page.tables import read_table
 from stages.core.page.training import training
 
 TEST_DIGITS = 300  # that the reader can pick
@@ -82,6 +83,8 @@ CHOICES = (  # what the page's numbers depend on
     "ideal_inputs",
     "alexnet_ideal_inputs",
     "principal_axes",
+    "attributions",
+    "image_attributions",
 )
 
 
@@ -166,6 +169,8 @@ def main(
         folder,
         size,
     )
+    not_live = [name for name in trained if name not in live]
+    whys = attributions(interpretation, choices, not_live, labels, (folder, size))
     read = (
         *(digits, photo, alexnet_weights),
         *(models / f"{name}.safetensors" for name in trained),
@@ -179,6 +184,8 @@ def main(
         *patches.files(*patch_folders, trained),
         *ideals,
         *axes_files,
+        *(maps_file(interpretation, name) for name in whys["models"]),
+        *why_files(interpretation),
         *drawn.values(),
     )
 
@@ -192,6 +199,7 @@ def main(
         "words": WORDS,
         "slide": slide,
         "guesses": guesses,
+        "attributions": whys,
         "models": {
             name: {
                 "layers": layer_list(trained[name]),
@@ -250,6 +258,7 @@ def main(
         "images_path": folder.as_posix(),
         "ideal": ideal.of_models(interpretation, trained),
         "alexnet_ideal": ideal.of_alexnet(interpretation),
+        "attributions": whys,
         "questions": questions,
         "patches": patches.for_template(*patch_folders, trained, np.asarray(Image.open(photo))),
         "choices": sorted(
@@ -272,6 +281,7 @@ def main(
         return render(
             "report.html.j2",
             [*scripts, "kernel.js", "images.js", "axes.js", "guess.js"],
+            [*scripts, "attributions.js", "kernel.js", "images.js", "guess.js"],
             data
             | {"snapshots": snapshots, "training": trains}
             | {"images": images.for_script(results, own, kept)}

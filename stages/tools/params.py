@@ -34,6 +34,8 @@ KINDS = {
     "ideal_inputs": "stages.ideal_inputs:IdealInputsParams",
     "alexnet_ideal_inputs": "stages.alexnet_ideal_inputs:AlexNetIdealInputsParams",
     "principal_axes": "stages.principal_axes:PrincipalAxesParams",
+    "attributions": "stages.attributions:AttributionsParams",
+    "image_attributions": "stages.image_attributions:ImageAttributionsParams",
 }
 
 

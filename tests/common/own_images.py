@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.files import write_csv
+from stages.core.base.tensors import save_tensors
 from stages.core.classifier.results import Point, Suspect
 from stages.core.classifier.statistics import (
     balanced_accuracy,
@@ -93,6 +94,23 @@ def write_own_images(
     )
     write_csv(out / "suspects.csv", Suspect._fields, suspects)
     write_csv(out / "accuracy.csv", Point._fields, [accuracy._replace(images=1), accuracy])
+    shown = (mistakes or tested)[:6]
+    next_label = dict(zip(labels, [*labels[1:], labels[0]], strict=True))
+    write_csv(
+        project / paths.IMAGE_ATTRIBUTIONS / "images.csv",
+        ("path", "label", "predicted", "probability", "rival", "lead"),
+        [
+            (path, *answer, answer[0] if mistakes else next_label[answer[0]], rng.uniform(0.2, 3))
+            for path, _, *answer in shown
+        ],
+    )
+    save_tensors(
+        {
+            name: rng.standard_normal((len(shown), side, side)).astype(np.float32)
+            for name, side in (("gradient_times_input", 28), ("occlusion", 9))
+        },
+        project / paths.IMAGE_ATTRIBUTIONS / "maps.safetensors",
+    )
     metrics = {
         "test_accuracy": accuracy.accuracy,
         "test_accuracy_low": accuracy.low,

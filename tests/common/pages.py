@@ -181,3 +181,4 @@ def add_model(
         for path in (paths.curves, paths.predictions):
             shutil.copy(folder / path("mlp"), folder / path(name))
         shutil.copytree(folder / "artifacts/figures/mlp", folder / "artifacts/figures" / name)
+        shutil.copy(folder / paths.attributions("mlp"), folder / paths.attributions(name))

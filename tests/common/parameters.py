@@ -63,6 +63,8 @@ def small_pictures(params: dict[str, Any]) -> None:
     params["alexnet_patches"] |= {"images": 4, "channels": 2, "patches": 2}
     params["ideal_inputs"] |= {"units": 2, "steps": 2}
     params["alexnet_ideal_inputs"] |= {"channels": 1, "steps": 2}
+    params["attributions"] |= {"right": 2, "mistakes": 2, "window": 14, "stride": 14}
+    params["image_attributions"] |= {"images": 1, "places": 2}
 
 
 def few_images(params: dict[str, Any]) -> None:

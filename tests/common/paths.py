@@ -18,6 +18,7 @@ IMAGE_CLASSIFIER = Path("artifacts/image_classifier")
 INTERPRETATION = Path("artifacts/interpretation")
 ALEXNET_IDEAL_INPUTS = Path("artifacts/interpretation/alexnet_ideal_inputs/images.safetensors")
 AXES = Path("artifacts/interpretation/axes")
+IMAGE_ATTRIBUTIONS = INTERPRETATION / "image_attributions"
 REPORT = Path("artifacts/report/index.html")
 
 
@@ -47,3 +48,7 @@ def figure(model: str, name: str) -> Path:
 
 def ideal_inputs(model: str) -> Path:
     return Path("artifacts/interpretation/ideal_inputs", f"{model}.safetensors")
+
+
+def attributions(model: str) -> Path:
+    return INTERPRETATION / "attributions" / f"{model}.safetensors"

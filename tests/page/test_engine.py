@@ -20,6 +20,7 @@ from stages.core.exact.integers import exact_sum, to_integers
 from stages.core.exact.layers import initialize
 from stages.core.exact.optimizers import SGD, Adam
 from stages.core.exact.random import Purpose, Words, keep_mask, shuffled
+from stages.core.interpretation.attribution import attribution
 from stages.core.learning.layers import shapes
 from stages.core.learning.models import build, build_layer, weights
 from stages.core.learning.settings import TrainParams
@@ -106,6 +107,16 @@ TRAINING = """([settings, shape, images, labels, val_images, val_labels]) => {
         points.push([training.iteration, loss, train, val]);
     }
     return [points, training.model.digest()];
+}"""
+
+ATTRIBUTION = """([layers, parameters, x, answer, rival, window, stride]) => {
+    const model = new Model(layers, [1, 12, 12]);
+    model.parameters.forEach((parameter, i) => parameter.set(given(parameters[i])));
+    const image = Float32Array.from(given(x));
+    const why = attribution(model, image, [12, 12], answer, rival, window, stride);
+    const {pair, lead, sum, products, hidden} = why;
+    const shape = [hidden.height, hidden.width];
+    return [pair, [lead, sum], shape, [products.values, hidden.values].map(found)];
 }"""
 
 
@@ -398,6 +409,30 @@ def test_training(engine, optimizer, batch_size, seed):
     found, digest = engine.evaluate(TRAINING, [settings, (1, 12, 12), *arrays])
     assert found == expected
     assert digest == TrainedModel((1, 12, 12), layers, weights(model), []).digest
+
+
+@pytest.mark.parametrize(("window", "stride"), [(6, 2), (3, 3), (5, 2), (12, 1), (1, 1)])
+def test_attributions(engine, window, stride):
+    """Of a model of every kind of layer, for its answer and for others, and of an image in which
+    most is black."""
+    layers = LAYERS.validate_python(EVERY_KIND, strict=True)
+    model = build(layers, (1, 12, 12), 3, "").eval()
+    rng = np.random.default_rng(window)
+    pixels = rng.integers(0, 256, (12, 12)) * (rng.random((12, 12)) < 0.3)
+    x = torch.from_numpy(pixels[None].astype(np.float32)) / 255
+    parameters = [*map(sent, model.parameters())]
+    answer = int(model(x[None])[0].argmax())
+    for wanted, rival in ((None, None), (4, None), (None, 7), (2, 5), (6, 6)):
+        explained = answer if wanted is None else wanted
+        why = attribution(model, x, torch.zeros(1, 1, 1), explained, rival, window, stride)
+        pair, numbers, shape, maps = engine.evaluate(
+            ATTRIBUTION,
+            [[*EVERY_KIND.values()], parameters, sent(x), wanted, rival, window, stride],
+        )
+        assert tuple(pair) == why.pair and shape == [*why.hidden.shape]
+        assert numbers == [why.lead, exact_sum(why.products, [0, 1, 2]).item()]
+        assert_equal(maps, [why.products, why.hidden])
+        assert why.products.any() and why.hidden.any()
 
 
 def test_sha256(engine):

@@ -700,7 +700,8 @@ def test_a_page_without_pixels_has_nothing_to_draw_on(browser, pipeline, tmp_pat
     with chdir(tmp_path):
         run_stage("report")
     with opened(browser, tmp_path / paths.REPORT) as page:
-        live = "#draw, #watch, main :is(canvas, input, button):not(#slide *, .guess *, #cells *)"
+        live = "#draw, #watch, main :is(canvas, input, button)"
+        live += ":not(#slide *, .guess *, #cells *, .cases *)"
         assert page.locator(live).count() == 0
         links = page.locator('nav a, [href="#features"]').evaluate_all(
             "all => all.map(a => a.hash)"

@@ -75,7 +75,8 @@ word each, equal words in the order of the indices; batches are taken from it in
 not fill the last one is dropped. Dropout: one word for each element of the batch, update by update,
 layer by layer. Places: one word for each coordinate, modulo the number of choices.
 
-Means of feature maps: f32 of a sum over height and width, per example, divided by their product.
+Means of feature maps: f32 of a sum over height and width, per example, divided by their product;
+the gradient of each place is f32(g / their product).
 
 Squared distances of points of K numbers: those of their integers, per tensor, with
 bits = (53 - ceil_log2(4 * K)) // 2: the sum of both points' squares and twice their product stay

@@ -17,6 +17,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from stages.core.exact import functions
 from stages.core.exact.integers import (
     exact_sum,
+    means_of_maps,
     product_bits,
     to_integers,
     to_integers_per_example,
@@ -182,6 +183,18 @@ def block_means(x: torch.Tensor, window: int) -> torch.Tensor:
     return (total / count).float()
 
 
+class _MapMeans(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: torch.Tensor) -> torch.Tensor:
+        ctx.shape = maps.shape
+        return means_of_maps(maps)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        share = grad.double() / (ctx.shape[2] * ctx.shape[3])
+        return share.float()[..., None, None].expand(ctx.shape)
+
+
 class _Tanh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -250,6 +263,13 @@ class AvgPool2d(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return _AvgPool2d.apply(x, self.window)
+
+
+class MapMeans(nn.Module):
+    """The mean of each feature map: N × channels × height × width to N × channels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _MapMeans.apply(x)
 
 
 class Tanh(nn.Module):

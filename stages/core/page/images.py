@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.errors import InputError
+from stages.core.base.tables import read_table
 from stages.core.classifier.pictures import thumbnail
 from stages.core.classifier.results import Point, Suspect
 from stages.core.classifier.statistics import (
@@ -26,7 +27,6 @@ from stages.core.classifier.statistics import (
 from stages.core.drawing.shades import shades
 from stages.core.learning.predictions import confusion_matrix
 from stages.core.page.chart import Chart, Line
-from stages.core.page.tables import read_table
 from stages.core.parallel.threads import in_threads
 
 SIDE = 64  # of a picture, pixels

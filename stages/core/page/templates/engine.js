@@ -209,6 +209,11 @@ class Layer {
     this.bias = new Float32Array(units);
     this.parameters = [this.weight, this.bias];
   }
+
+  /** The gradient of the input alone. */
+  gradientOfInput(g, count) {
+    return this.backward(g, count, true);
+  }
 }
 
 /**
@@ -646,13 +651,12 @@ class Dropout extends Layer {
   }
 
   forward(x, count, isTraining) {
-    if (!isTraining) return x;
-    this.keep = keeps(this.words, x.length, this.p);
-    return this.kept(x, this.y.take(x.length));
+    this.keep = isTraining ? keeps(this.words, x.length, this.p) : null;
+    return this.keep ? this.kept(x, this.y.take(x.length)) : x;
   }
 
   backward(g) {
-    return this.kept(g, this.slopes.take(g.length));
+    return this.keep ? this.kept(g, this.slopes.take(g.length)) : g;
   }
 
   kept(values, found) {
@@ -711,6 +715,11 @@ class Model {
     return this.layers.flatMap((layer) => (layer.parameters.length > 0 ? layer.gradients : []));
   }
 
+  /** The gradient of the input, after `forward`, by that of the logits. */
+  gradientOfInput(g, count) {
+    return this.layers.reduceRight((grad, layer) => layer.gradientOfInput(grad, count), g);
+  }
+
   /** The SHA-256 of all weights: float32, little-endian, layer by layer, weight before bias. */
   digest() {
     const parts = this.parameters.map((each) => new Uint8Array(each.buffer));
@@ -753,6 +762,117 @@ function best(values) {
   let found = 0;
   for (let i = 1; i < values.length; i++) if (values[i] > values[found]) found = i;
   return found;
+}
+
+// ---- Which pixels speak for an answer: stages/core/interpretation/attribution.py says how, and what
+// for. The baseline is black, which is zero.
+
+const HIDDEN = 64; // images with something hidden that are answered at a time
+
+/** The label to explain, the model's answer unless one is wanted, and its rival: the likeliest of
+ * the others, unless another one is wanted. */
+function pairOf(logits, answer = null, rival = null) {
+  const explained = answer ?? best(logits);
+  if (rival !== null && rival !== explained) return [explained, rival];
+  return [explained, best(logits.map((logit, label) => (label === explained ? -Infinity : logit)))];
+}
+
+const lead = (logits, [answer, rival]) => logits[answer] - logits[rival];
+
+/** For each pixel x of one image, x times the gradient of the lead. */
+function gradientTimesInput(model, x, pair) {
+  const direction = new Float32Array(model.forward(x, 1).length);
+  [direction[pair[0]], direction[pair[1]]] = [1, -1];
+  const slopes = model.gradientOfInput(direction, 1);
+  return x.map((value, i) => value * slopes[i]);
+}
+
+/** The start and end of each window in one direction. */
+function spans(extent, window, stride) {
+  const margin = Math.floor((window - stride) / 2);
+  return Array.from({ length: Math.ceil(extent / stride) }, (_, i) => [
+    Math.max(i * stride - margin, 0),
+    Math.min(i * stride - margin + window, extent),
+  ]);
+}
+
+/** By how much the lead falls when a window of one image, height × width, is hidden: a number for
+ * each stride × stride pixels. */
+function occlusion(model, x, [height, width], pair, window, stride) {
+  const size = height * width;
+  const [rows, columns] = [height, width].map((extent) => spans(extent, window, stride));
+  const values = new Float32Array(rows.length * columns.length);
+  const before = lead(model.forward(x, 1), pair);
+  const images = new Float32Array(HIDDEN * size);
+  let places = [];
+  const measure = () => {
+    const logits = model.forward(images.subarray(0, places.length * size), places.length);
+    const units = logits.length / places.length;
+    places.forEach((place, n) => {
+      values[place] = before - lead(logits.subarray(n * units, (n + 1) * units), pair);
+    });
+    places = [];
+  };
+  rows.forEach(([top, bottom], row) => {
+    columns.forEach(([left, right], column) => {
+      const image = images.subarray(places.length * size, (places.length + 1) * size);
+      image.set(x);
+      let isSame = true;
+      for (let y = top; y < bottom; y++) {
+        isSame &&= x.subarray(y * width + left, y * width + right).every((value) => value === 0);
+        image.fill(0, y * width + left, y * width + right);
+      }
+      if (!isSame) places.push(row * columns.length + column);
+      if (places.length === HIDDEN) measure();
+    });
+  });
+  if (places.length) measure();
+  return { height: rows.length, width: columns.length, values };
+}
+
+/** Why a model gives one image that answer, or null for its own, rather than the rival, or null for
+ * the closest; and what gradient × input adds up to. */
+function attribution(model, x, [height, width], answer, rival, window, stride) {
+  const logits = model.forward(x, 1).slice();
+  const pair = pairOf(logits, answer, rival);
+  const values = gradientTimesInput(model, x, pair);
+  return {
+    pair,
+    lead: lead(logits, pair),
+    sum: exactSums(values, 1, values.length, () => 0)[0],
+    products: { height, width, values },
+    hidden: occlusion(model, x, [height, width], pair, window, stride),
+  };
+}
+
+/**
+ * In a worker: explain what models answer. The first message has the models: by their names, the
+ * `layers` and the `parameters`; and the `shape` of an image, the `window` and the `stride`. Each
+ * later one has the `pixels` of an image, 0 to 255, and the `answer` and `rival` that are wanted, or
+ * null.
+ */
+function attribute() {
+  let models;
+  let about;
+  addEventListener("message", ({ data: message }) => {
+    if (message.models) {
+      about = message;
+      models = Object.entries(message.models).map(([name, { layers, parameters }]) => {
+        const model = new Model(layers, message.shape);
+        model.parameters.forEach((parameter, i) => parameter.set(parameters[i]));
+        return [name, model];
+      });
+      return;
+    }
+    const { pixels, answer, rival } = message;
+    const { shape, window, stride } = about;
+    const x = Float32Array.from(pixels, (pixel) => PIXELS[pixel]);
+    const found = models.map(([name, model]) => [
+      name,
+      attribution(model, x, shape.slice(1), answer, rival, window, stride),
+    ]);
+    postMessage({ pixels, found });
+  });
 }
 
 // ---- Optimizers.

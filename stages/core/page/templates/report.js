@@ -377,6 +377,7 @@ function answer() {
   const together = said.map((pair) => pair.join(" ")).join(", ");
   const all = said.length > 1 ? `They say: ${together}.` : `It says ${said[0][1]}.`;
   $("verdict").textContent = blank ? "Draw something." : aboutPicked() + all;
+  document.dispatchEvent(new Event("answered"));
 }
 
 /** Which test image it is, and of what, or what else it is, if it was not drawn. */
