@@ -280,8 +280,7 @@ def main(
         scripts += ["training.js"] if trains else []
         return render(
             "report.html.j2",
-            [*scripts, "kernel.js", "images.js", "axes.js", "guess.js"],
-            [*scripts, "attributions.js", "kernel.js", "images.js", "guess.js"],
+            [*scripts, "attributions.js", "kernel.js", "images.js", "axes.js", "guess.js"],
             data
             | {"snapshots": snapshots, "training": trains}
             | {"images": images.for_script(results, own, kept)}

@@ -8,13 +8,13 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.errors import InputError
+from stages.core.base.tables import read_table
 from stages.core.base.tensors import load_tensors
 from stages.core.drawing.tiles import GROUND, at_side, cut_out, tiled
 from stages.core.learning.layers import Conv
 from stages.core.learning.trained import TrainedModel
 from stages.core.page.images import as_jpeg
 from stages.core.page.page import Picture, picture
-from stages.core.page.tables import read_table
 
 LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5")  # of AlexNet
 CONVOLUTIONS = tuple(layer for layer in LAYERS if layer.startswith("conv"))
