@@ -89,7 +89,7 @@ def small_digits(images: np.ndarray) -> dict[str, Any]:
     small = np.zeros((len(images), *size), np.uint8)
     for place, image in zip(small, images, strict=True):
         place[:] = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX)) // 16
-    pairs = small.reshape(len(small), -1, 2)
+    pairs = small.reshape(len(small), DIGIT_SIDE**2 // 2, 2)
     return packed(pairs[..., 0] * 16 + pairs[..., 1])
 
 

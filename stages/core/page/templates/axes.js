@@ -196,6 +196,8 @@
       return button;
     });
     $("axes-legend").replaceChildren(...buttons);
+    const words = entries.filter(([, name, letter]) => name !== letter).map(([, name, letter]) => `${letter}\u00a0\u2068${name}\u2069`);
+    $("axes-letters").textContent = words.join(", "); // on paper
   }
 
   function draw(name) {
