@@ -27,6 +27,8 @@ BEYOND_THE_LESSON = (
         "sample_images",
         "embed_images",
         "classify_images",
+        "attributions",
+        "image_attributions",
         "report",
     ),
 )

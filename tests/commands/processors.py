@@ -33,6 +33,8 @@ def small_pictures(params: Params) -> None:
     params["embed"]["size"] = params["images"]["size"] = 63
     params["photo"]["size"] = 127
     params["classify_images"]["weight_decays"] = [0.1]
+    params["attributions"] |= {"right": 1, "mistakes": 1, "stride": 6}
+    params["image_attributions"] |= {"images": 1, "places": 2}
 
 
 def few_images(params: Params) -> None:
