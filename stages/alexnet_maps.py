@@ -9,8 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torchvision.models import AlexNet
 
-from stages.core.alexnet.network import SMALLEST, alexnet, normalized
-from stages.core.base.errors import InputError
+from stages.core.alexnet.network import alexnet, check_side, normalized
 from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import Params, read_params
 from stages.core.base.progress import progress
@@ -52,10 +51,7 @@ def draw_maps(title: str, maps: torch.Tensor, cmap: str) -> Figure:
 def main(weights: Path, photo: Path, out: Path) -> None:
     params = read_params("alexnet_maps", AlexNetMapsParams)
     pixels = read_photo(photo)
-    if (side := pixels.shape[-1]) < SMALLEST:
-        raise InputError(
-            f"{photo} has {side} × {side} pixels; AlexNet needs {SMALLEST} × {SMALLEST} or more"
-        )
+    check_side(pixels.shape[-1], photo)
     with torch.device("meta"):
         network = AlexNet()  # as torchvision describes it
     x = normalized(pixels) if params.normalize else pixels

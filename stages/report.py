@@ -23,7 +23,7 @@ from stages.core.drawing.shades import STEPS, shades
 from stages.core.learning.curves import CurvePoint, read_curve
 from stages.core.learning.predictions import confusion_matrix, read_predictions
 from stages.core.learning.trained import load_model
-from stages.core.page import images
+from stages.core.page import axes, ideal, images, patches
 from stages.core.page.attributions import attributions, maps_file, why_files
 from stages.core.page.learning import (
     SHARE,
@@ -78,6 +78,11 @@ CHOICES = (  # what the page's numbers depend on
     "images.size",
     "images.groups",
     "classify_images",
+    "exciting_patches",
+    "alexnet_patches",
+    "ideal_inputs",
+    "alexnet_ideal_inputs",
+    "principal_axes",
     "attributions",
     "image_attributions",
 )
@@ -152,9 +157,18 @@ def main(
             drawn[f"convolution {row['convolution']}"] = path
     image_files = [image_classifier / name for name in images.FILES]
     results = images.read_results(*image_files)
+    ideals = ideal.files(interpretation, trained)
     own = images.shown(results)
     folder, size = Path(read_params("images.path", str)), read_params("images.size", int)
     jpegs = images.jpegs(images.wanted(results, own), folder, size)
+    patch_folders = interpretation / "alexnet_patches", interpretation / "patches"
+    axes_files = [interpretation / "axes" / name for name in axes.FILES]
+    lie = axes.read_results(*axes_files)
+    small_images = axes.small_images(
+        [point.called for point in axes.spread(lie.images) if point.called not in jpegs],
+        folder,
+        size,
+    )
     not_live = [name for name in trained if name not in live]
     whys = attributions(interpretation, choices, not_live, labels, (folder, size))
     read = (
@@ -167,6 +181,9 @@ def main(
         *(convolution / "shapes.csv", data_efficiency / "accuracy.csv"),
         *(alexnet / name for name in ("architecture.txt", "shapes.csv", "features.safetensors")),
         *image_files,
+        *patches.files(*patch_folders, trained),
+        *ideals,
+        *axes_files,
         *(maps_file(interpretation, name) for name in whys["models"]),
         *why_files(interpretation),
         *drawn.values(),
@@ -191,6 +208,7 @@ def main(
             for name in live
         },
     }
+    digit_points = axes.for_digits(lie, labels, test_images, len(test_labels))
     values = {
         "titles": titles,
         "live": live,
@@ -235,10 +253,14 @@ def main(
         "alexnet": read_table(alexnet / "shapes.csv", dict),
         "features": feature_maps(features),
         "features_shape": features.shape,
+        "axes": axes.for_template(lie),
         "efficiency": efficiency,
         "images_path": folder.as_posix(),
+        "ideal": ideal.of_models(interpretation, trained),
+        "alexnet_ideal": ideal.of_alexnet(interpretation),
         "attributions": whys,
         "questions": questions,
+        "patches": patches.for_template(*patch_folders, trained, np.asarray(Image.open(photo))),
         "choices": sorted(
             choice for name, value in choices.items() for choice in flatten(value, name).items()
         ),
@@ -254,14 +276,15 @@ def main(
     ) -> bytes:
         of_models = bool(live or trains)
         scripts = ["maps.js"] + ["models.js"] * of_models
-        scripts += ["report.js"] if live else []
+        scripts += ["report.js", "ideal.js"] if live else []
         scripts += ["training.js"] if trains else []
         return render(
             "report.html.j2",
-            [*scripts, "attributions.js", "kernel.js", "images.js", "guess.js"],
+            [*scripts, "attributions.js", "kernel.js", "images.js", "axes.js", "guess.js"],
             data
             | {"snapshots": snapshots, "training": trains}
-            | {"images": images.for_script(results, own, kept)},
+            | {"images": images.for_script(results, own, kept)}
+            | {"axes": digit_points | {"images": axes.for_images(lie, small_images, kept)}},
             engine="engine.js" if of_models else "",
             training=trains,
             watched=[*snapshots],

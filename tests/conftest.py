@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
 
-from common import graph
+from common import graph, parameters
 from common.pages import CHROMIUM, SWITCHES
 from common.processes import PATIENCE
 from common.project import copy_pipeline, copy_project, execute
@@ -74,9 +74,26 @@ def project(pipeline: Path, tmp_path: Path) -> Path:
     return copy_pipeline(pipeline, tmp_path / "project")
 
 
+@pytest.fixture(scope="session")
+def small_pipeline(pipeline: Path, made_once: MadeOnce) -> Path:
+    """The same with few images, which is committed there. Not to be changed."""
+
+    def make(folder: Path) -> None:
+        copy_pipeline(pipeline, folder)
+        params = parameters.read()
+        parameters.few_images(params)
+        parameters.write(params, folder)
+        for command in ("dvc repro", "git commit -qam few"):
+            result = execute(folder, *command.split())
+            assert result.returncode == 0, result.stdout + result.stderr
+
+    return made_once("small_pipeline", make)
+
+
 @pytest.fixture
-def emptied(project: Path) -> Path:
-    """A project with its downloads alone: no other output, none in the cache."""
+def emptied(small_pipeline: Path, tmp_path: Path) -> Path:
+    """A project of few images with its downloads alone: no other output, none in the cache."""
+    project = copy_pipeline(small_pipeline, tmp_path / "project")
     for path in graph.outs(*graph.made_here()):
         if (project / path).is_dir():
             shutil.rmtree(project / path)

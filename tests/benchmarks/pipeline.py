@@ -27,8 +27,13 @@ BEYOND_THE_LESSON = (
         "sample_images",
         "embed_images",
         "classify_images",
+        "exciting_patches",
+        "alexnet_patches",
+        "ideal_inputs",
+        "alexnet_ideal_inputs",
         "attributions",
         "image_attributions",
+        "principal_axes",
         "report",
     ),
 )

@@ -28,29 +28,9 @@ Params = dict[str, Any]
 Change = Callable[[Params], None]  # of the parameters
 
 
-def small_pictures(params: Params) -> None:
-    """An emulated processor is some fifty times slower than this one."""
-    params["embed"]["size"] = params["images"]["size"] = 63
-    params["photo"]["size"] = 127
-    params["classify_images"]["weight_decays"] = [0.1]
-    params["attributions"] |= {"right": 1, "mistakes": 1, "stride": 6}
-    params["image_attributions"] |= {"images": 1, "places": 2}
-
-
-def few_images(params: Params) -> None:
-    """Some seconds on this processor."""
-    small_pictures(params)
-    params["digits"] |= {"train": 32, "val": 8, "test": 8}
-    for model in parameters.MODELS:
-        parameters.of_model(params, model)["batch_size"] = 16
-    params["data_efficiency"]["counts"] = [32]
-    for kind in ("pixels", "features"):
-        params["data_efficiency"][kind]["batch_size"] = 16
-
-
 def fewer_images(params: Params) -> None:
     """Some minutes on an emulated processor."""
-    small_pictures(params)
+    parameters.small_pictures(params)
     params["digits"] |= {"train": 200, "val": 50, "test": 200}
     params["data_efficiency"]["counts"] = [100, 200]
 

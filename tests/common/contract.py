@@ -7,7 +7,7 @@ list of triples (index of output, of input, of weight), one for each product of 
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import product
 from random import Random
@@ -375,3 +375,63 @@ def enlarged_gradient(g: Sequence[Sequence[float]], side: int) -> list[float]:
         for (j, a), (k, b) in product(rows.items(), columns.items()):
             totals[j * side + k] += a * b * grads[r * size + c]
     return [f32(float(total * unit) / (2 * size) ** 2) for total in totals]
+
+
+def ascent(
+    gradient: Callable[[list[float]], list[float]],
+    ground: Sequence[float],
+    shape: tuple[int, int, int],
+    *,
+    steps: int,
+    rate: float,
+    jitter: int,
+    blur: int,
+    decay: float,
+    seed: int,
+) -> list[float]:
+    """One image of channels × rows × columns, by the gradient at an image."""
+    channels, height, width = shape
+    words = Words(seed, 4)
+    noise = words.take(len(ground))
+    x = [
+        f32(min(max(h + (word / 2**32 - 1 / 2) / 8, 0.0), 1.0))
+        for h, word in zip(ground, noise, strict=True)
+    ]
+
+    def at(c: int, row: int, column: int) -> int:
+        return (c * height + row) * width + column
+
+    def rolled(values: Sequence[float], dy: int, dx: int) -> list[float]:
+        return [
+            values[at(c, (row - dy) % height, (column - dx) % width)]
+            for c, row, column in product(*map(range, shape))
+        ]
+
+    def blurred(g: Sequence[float], dy: int, dx: int) -> list[float]:
+        found = []
+        for c, row, column in product(*map(range, shape)):
+            sides = [
+                g[at(c, row + sign * dy, column + sign * dx)]
+                if 0 <= row + sign * dy < height and 0 <= column + sign * dx < width
+                else 0.0
+                for sign in (-1, 1)
+            ]
+            found.append((sides[0] + sides[1] + 2 * g[at(c, row, column)]) / 4)
+        return found
+
+    for _ in range(steps):
+        dy, dx = (word % (2 * jitter + 1) - jitter for word in words.take(2))
+        g = rolled(gradient(rolled(x, dy, dx)), -dy, -dx)
+        for _ in range(blur):
+            g = blurred(blurred(g, 1, 0), 0, 1)
+        if channels == 3:
+            area = height * width
+            g = [
+                v + (g[i % area] + g[area + i % area] + g[2 * area + i % area])
+                for i, v in enumerate(g)
+            ]
+        largest = max(map(abs, g)) or 1.0
+        for i, (slope, h) in enumerate(zip(g, ground, strict=True)):
+            v = x[i] + rate * (slope / largest)
+            x[i] = f32(min(max(v - min(max(v - h, -decay), decay), 0.0), 1.0))
+    return x

@@ -18,6 +18,7 @@ from stages.core.classifier.statistics import (
 from stages.core.learning.predictions import confusion_matrix
 
 from common import parameters, paths
+from common.points import write_points
 
 FOLDER = Path("data/own")
 SPLITS = ("test", "train", "val", "train")  # in turn
@@ -122,4 +123,10 @@ def write_own_images(
         "num_test": len(tested),
     }
     (out / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    write_points(
+        project / paths.AXES / "images.csv",
+        "path",
+        [row[0] for row in rows],
+        [row[2] for row in rows],
+    )
     parameters.change(project, "images", path=FOLDER.as_posix())

@@ -14,6 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from stages.core.base.files import write_csv
 from stages.core.base.labels import DIGITS
 from stages.core.base.tensors import save_tensors
 from stages.core.learning.models import build, num_parameters, weights
@@ -164,6 +165,18 @@ def add_model(
     metrics = json.loads((folder / paths.metrics("mlp")).read_text(encoding="utf-8"))
     metrics["num_parameters"] = num_parameters(model)
     (folder / paths.metrics(name)).write_text(json.dumps(metrics), encoding="utf-8")
+    layers_with_weights = [key.removesuffix(".bias") for key in weights(model) if "bias" in key]
+    patches = folder / paths.INTERPRETATION / "patches"
+    write_csv(patches / f"{name}.csv", ("layer", "unit"), [(key, 0) for key in layers_with_weights])
+    tiles = {key: np.zeros((2, 1, 3, 3), np.uint8) for key in layers_with_weights}
+    save_tensors(tiles, patches / f"{name}.safetensors")
+    *hidden, last = layers_with_weights
+    black, sure = np.zeros((10, 28, 28), np.uint8), np.eye(10, dtype=np.float32)
+    save_tensors(
+        dict.fromkeys([*hidden, last, f"{last}.alone"], black)
+        | dict.fromkeys([f"{last}.probabilities", f"{last}.alone.probabilities"], sure),
+        folder / paths.ideal_inputs(name),
+    )
     if name != "mlp":
         for path in (paths.curves, paths.predictions):
             shutil.copy(folder / path("mlp"), folder / path(name))

@@ -55,6 +55,29 @@ def change_model(folder: Path, model: str, **values: Any) -> None:
     change(folder, section(model), **values)
 
 
+def small_pictures(params: dict[str, Any]) -> None:
+    """For emulated processors, which are some fifty times slower."""
+    params["embed"]["size"] = params["images"]["size"] = 63
+    params["photo"]["size"] = 127
+    params["classify_images"]["weight_decays"] = [0.1]
+    params["alexnet_patches"] |= {"images": 4, "channels": 2, "patches": 2}
+    params["ideal_inputs"] |= {"units": 2, "steps": 2}
+    params["alexnet_ideal_inputs"] |= {"channels": 1, "steps": 2}
+    params["attributions"] |= {"right": 2, "mistakes": 2, "window": 14, "stride": 14}
+    params["image_attributions"] |= {"images": 1, "places": 2}
+
+
+def few_images(params: dict[str, Any]) -> None:
+    """For what must hold however many there are: the whole pipeline takes half a minute."""
+    small_pictures(params)
+    params["digits"] |= {"train": 32, "val": 8, "test": 8}
+    for model in MODELS:
+        of_model(params, model)["batch_size"] = 16
+    params["data_efficiency"]["counts"] = [32]
+    for kind in ("pixels", "features"):
+        params["data_efficiency"][kind]["batch_size"] = 16
+
+
 def change_units(folder: Path, count: int) -> None:
     """Give the MLP another number of hidden units."""
     section, _, key = UNITS.rpartition(".")

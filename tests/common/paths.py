@@ -16,6 +16,8 @@ EMBEDDED_IMAGES = Path("artifacts/embedded_images")
 SKIPPED_IMAGES = Path("artifacts/skipped_images.csv")
 IMAGE_CLASSIFIER = Path("artifacts/image_classifier")
 INTERPRETATION = Path("artifacts/interpretation")
+ALEXNET_IDEAL_INPUTS = Path("artifacts/interpretation/alexnet_ideal_inputs/images.safetensors")
+AXES = Path("artifacts/interpretation/axes")
 IMAGE_ATTRIBUTIONS = INTERPRETATION / "image_attributions"
 REPORT = Path("artifacts/report/index.html")
 
@@ -42,6 +44,10 @@ def metrics(model: str) -> Path:
 
 def figure(model: str, name: str) -> Path:
     return Path("artifacts/figures", model, f"{name}.png")
+
+
+def ideal_inputs(model: str) -> Path:
+    return Path("artifacts/interpretation/ideal_inputs", f"{model}.safetensors")
 
 
 def attributions(model: str) -> Path:

@@ -22,7 +22,7 @@ from common.project import ENVIRONMENT, REPRO, copy_with
 
 @pytest.mark.slow
 @pytest.mark.fault("SIGKILL to `dvc repro`, in every stage")
-def test_killed_in_every_stage(emptied, pipeline, tmp_path):
+def test_killed_in_every_stage(emptied, small_pipeline, tmp_path):
     """SIGKILL to dvc and the stage that it runs, when it has written a file but not yet named it.
 
     Not between two stages: there dvc rewrites its file of locks in place, and asks to remove it
@@ -36,7 +36,7 @@ def test_killed_in_every_stage(emptied, pipeline, tmp_path):
             process.wait()
     assert process.returncode == 0, (emptied / "log").read_text(encoding="utf-8")
     assert sorted(killed) == sorted(commands()[name][1:] for name in made_here())
-    assert_as_committed(emptied, pipeline)
+    assert_as_committed(emptied, small_pipeline)
 
 
 @pytest.mark.fault("SIGKILL to a stage while it writes")
@@ -57,7 +57,7 @@ def test_a_stage_alone_is_killed(pipeline, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.fault("SIGKILL to one of several processes that run stages")
-def test_a_killed_process_is_named_and_nothing_is_lost(emptied, pipeline, tmp_path):
+def test_a_killed_process_is_named_and_nothing_is_lost(emptied, small_pipeline, tmp_path):
     """The stage that it ran goes on."""
     with stopped_at("os.rename", PARTIAL, tmp_path / "stops") as stops:
         process = subprocess.Popen(
@@ -75,12 +75,12 @@ def test_a_killed_process_is_named_and_nothing_is_lost(emptied, pipeline, tmp_pa
         lines = process.communicate()[1].splitlines()
     assert f"{name} was killed:" in lines and lines[-1].endswith(" stages have no new outputs")
     assert process.returncode == 1
-    assert_as_committed(emptied, pipeline)
+    assert_as_committed(emptied, small_pipeline)
 
 
 @pytest.mark.slow
 @pytest.mark.fault("SIGKILL to what runs several stages at a time")
-def test_killed_while_it_runs_several(emptied, pipeline, tmp_path):
+def test_killed_while_it_runs_several(emptied, small_pipeline, tmp_path):
     """What it runs ends its stages."""
     with stopped_at("os.rename", PARTIAL, tmp_path / "stops", command=r"-m stages\.train") as stops:
         process = subprocess.Popen(REPRO, cwd=emptied, env=ENVIRONMENT | stops.environment)
@@ -90,4 +90,4 @@ def test_killed_while_it_runs_several(emptied, pipeline, tmp_path):
         process.wait()
         stage.resume()
         assert not psutil.wait_procs(left, timeout=PATIENCE)[1]
-    assert_as_committed(emptied, pipeline)
+    assert_as_committed(emptied, small_pipeline)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.graph import outputs
-from common.project import LOCK, execute
+from common.processes import assert_same
+from common.project import execute
 
 PYTHON = {
     "PYTHONDEVMODE": "1",
@@ -15,8 +15,7 @@ PYTHON = {
 
 
 @pytest.mark.slow
-def test_pythons_environment_variables_change_no_byte(emptied, pipeline):
+def test_pythons_environment_variables_change_no_byte(emptied, small_pipeline):
     result = execute(emptied, "dvc", "repro", **PYTHON)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert (emptied / "dvc.lock").read_bytes() == LOCK
-    assert outputs(emptied) == outputs(pipeline)
+    assert_same(emptied, small_pipeline)

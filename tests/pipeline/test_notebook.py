@@ -5,8 +5,7 @@ import pytest
 from nbclient import NotebookClient
 
 from common.parameters import UNITS, read, value
-from common.processes import LOCK
-from common.project import ENVIRONMENT, ROOT
+from common.project import ENVIRONMENT, LOCK, ROOT
 
 NOTEBOOK = ROOT / "docs/lesson.ipynb"
 

@@ -5,8 +5,7 @@ import re
 import pytest
 
 from common.graph import files_below
-from common.processes import LOCK
-from common.project import copy_project, execute
+from common.project import LOCK, copy_project, execute
 from common.pythons import Unavailable, with_own_torch
 
 

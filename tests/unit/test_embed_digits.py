@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save
 
 from stages.core.base.labels import DIGITS, in_metadata
-from stages.core.base.tensors import new_tensors, save_tensors
+from stages.core.base.tensors import load_tensors, new_tensors, save_tensors
 from stages.core.data.idx import read_idx
 
 from common import parameters, paths
@@ -72,6 +72,13 @@ def test_broken_digits_are_refused_and_what_was_there_stays(folder, failure):
     assert paths.EMBEDDED_DIGITS.read_bytes() == b"before"
     paths.DIGITS.unlink()
     assert failure("embed_digits") == f"{paths.DIGITS}: No such file or directory"
+
+
+def test_tensors_are_written_in_order_however_they_lie_in_memory(tmp_path):
+    tensors = {"x": np.arange(24).reshape(2, 3, 4).transpose(2, 0, 1), "y": np.arange(6)[::2]}
+    save_tensors(tensors, tmp_path / "tensors")
+    found = load_tensors(tmp_path / "tensors")
+    assert all(np.array_equal(found[name], tensors[name]) for name in tensors)
 
 
 def test_tensors_written_in_parts_are_the_library_s(tmp_path):

@@ -10,9 +10,16 @@ import yaml
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models import AlexNet
 
-from stages import alexnet_maps, convolve, data_efficiency, embed_digits, train
+from stages import (
+    alexnet_maps,
+    alexnet_patches,
+    convolve,
+    data_efficiency,
+    embed_digits,
+    exciting_patches,
+    train,
+)
 from stages.core.alexnet import embedding, network
 from stages.core.alexnet.embedding import embed_images
 from stages.core.alexnet.network import alexnet
@@ -22,8 +29,10 @@ from stages.core.data.digits import SPLITS, Split
 from stages.core.exact import frozen, layers
 from stages.core.learning import models, training
 from stages.core.learning.settings import TrainParams
+from stages.core.learning.trained import load_model
 
 from common import parameters, paths
+from common.alexnet import write_random_weights
 from common.audit import InexactError, audited
 from common.project import ROOT
 
@@ -86,6 +95,14 @@ def test_data_efficiency_is_exact():
     assert {"mm", "sum"} <= audit.seen
 
 
+def test_what_excites_a_model_is_exact(project):
+    trained()
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    with audited() as audit:
+        exciting_patches.strongest_places(load_model(Path("model")), images, 2, 2)
+    assert {"mm", "convolution"} <= audit.seen
+
+
 @pytest.fixture
 def photo(project, monkeypatch):
     """Makes a photograph of so many pixels a side; and pictures are not drawn."""
@@ -103,15 +120,8 @@ def photo(project, monkeypatch):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A file with random weights for AlexNet's convolutions."""
-    with torch.device("meta"):
-        shapes = {n: t.shape for n, t in AlexNet().features.state_dict().items()}
-    random = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("alexnet") / "features.safetensors"
-    arrays = {
-        f"features.{name}": random.standard_normal(shape, np.float32) / np.sqrt(np.prod(shape[1:]))
-        for name, shape in shapes.items()
-    }
-    save_tensors({name: array.astype(np.float32) for name, array in arrays.items()}, path)
+    write_random_weights(path)
     return path
 
 
@@ -122,6 +132,11 @@ def convolved(photo, weights):
 def alexnet_s_maps(photo, weights):
     parameters.change(Path(), "alexnet_maps", normalize=True)
     alexnet_maps.main(weights, photo(63), Path("out"))
+
+
+def alexnet_s_patches(photo, weights):
+    squares = np.random.default_rng(0).integers(0, 256, (2, 63, 63, 3), np.uint8)
+    alexnet_patches.look(alexnet(weights), squares, 0, channels=2, patches=2)
 
 
 def embedded_digits(photo, weights):
@@ -146,6 +161,7 @@ def embedded_images(photo, weights):
     [
         (convolved, {"convolution", "div"}),
         (alexnet_s_maps, {"addmm", "div"}),
+        (alexnet_s_patches, {"addmm", "div"}),
         (embedded_digits, {"addmm", "bmm", "div"}),
         (embedded_images, {"addmm", "sum", "div"}),
     ],

@@ -273,6 +273,32 @@ def test_greys_are_drawn_as_they_are_and_nothing_where_there_is_none():
     assert canvas[15, 1].tolist() == [253, 231, 36, 255]
 
 
+def test_rows_have_words_beside_them_and_groups_of_tiles_stand_apart():
+    """Where there are only colours, nothing has a scale."""
+    tiles = np.arange(6 * 4 * 4 * 3, dtype=np.uint8).reshape(6, 4, 4, 3)
+    beside = ["first", "second\nwith a longer line"]
+    grid = Grid("heading", tiles, 3, 20, [""] * 6, beside, second=1)
+    figure = draw_grids("title", [grid], cmap="viridis")
+    assert figure.axes == [] and texts(figure)[2:] == [""] * 6 + beside
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    [pixels] = figure.artists
+    shown = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
+    words = [text.get_window_extent(canvas.get_renderer()) for text in figure.texts[-2:]]
+    bottom = figure.bbox.y1
+    lefts = []
+    for index, (y, x) in enumerate(grid.places):
+        top = round(bottom - pixels.y - pixels.pixels.shape[0]) + y
+        left = round(pixels.x) + x
+        drawn = shown[top : top + 80 : 20, left : left + 80 : 20]
+        assert np.array_equal(drawn, tiles[index])
+        box = words[index // 3]
+        assert box.x1 < left and bottom - top - 80 <= box.y0 and box.y1 <= bottom - top + 4
+        lefts.append(x)
+    assert lefts[:3] == lefts[3:]
+    assert lefts[2] - lefts[1] == 80 + GAP < lefts[1] - lefts[0]
+
+
 def test_equal_values_can_be_drawn(tmp_path):
     figure = draw_grids("", [Grid("", np.zeros((2, 3, 3)), 2, 4)], (0.0, 0.0), "gray", "")
     save_figure(figure, tmp_path / "grid.png")

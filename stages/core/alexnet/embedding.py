@@ -14,6 +14,7 @@ import torch
 from torchvision.models import AlexNet
 
 from stages.core.alexnet.network import alexnet, features
+from stages.core.base.errors import InputError
 from stages.core.base.files import new_file
 from stages.core.data.images import UnreadableImage
 from stages.core.data.squares import THUMBNAIL, Row, read_image
@@ -170,3 +171,21 @@ def write_rows(rows: Sequence[Embedded], path: Path) -> None:
     table = table.append_column("features", lists)
     with new_file(path) as file:
         pq.write_table(table, file, compression="zstd", use_dictionary=["label"])
+
+
+def embedded_paths(folder: Path) -> list[str]:
+    """The paths of the images whose rows are in a folder of Parquet files, in order.
+
+    Raises InputError if there is no such file, or if a file holds something else.
+    """
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise InputError(f"{folder} has no Parquet files; `dvc repro embed_images` writes them")
+    paths: list[str] = []
+    for path in files:
+        try:
+            paths += pq.ParquetFile(path).read(["path"])["path"].to_pylist()
+        except (pa.ArrowException, KeyError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path} is no table of embedded images: {reason}") from None
+    return paths

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import AlexNet
 
+from stages.core.base.errors import InputError
 from stages.core.base.tensors import load_tensors
 from stages.core.exact.frozen import FrozenConv2d, FrozenMaxPool2d
 
@@ -39,6 +40,14 @@ def alexnet(features: Path) -> AlexNet:
             case nn.MaxPool2d(kernel_size=int(window), stride=int(stride)):
                 model.features.set_submodule(name, FrozenMaxPool2d(window, stride))
     return model.eval()
+
+
+def check_side(side: int, path: Path) -> None:
+    """Raises InputError if the image in a file, of `side` × `side` pixels, is too small."""
+    if side < SMALLEST:
+        raise InputError(
+            f"{path} has {side} × {side} pixels; AlexNet needs {SMALLEST} × {SMALLEST} or more"
+        )
 
 
 def normalized(images: torch.Tensor) -> torch.Tensor:

@@ -87,8 +87,10 @@ def save_tensors(
     `metadata` may have one entry at most: the library writes several in no fixed order.
     """
     assert metadata is None or len(metadata) == 1
+    # The library writes a tensor as it lies in memory, transposed or not.
+    in_order = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     with new_file(path) as file:
-        file.write(save(dict(tensors), metadata))
+        file.write(save(in_order, metadata))
 
 
 @contextmanager

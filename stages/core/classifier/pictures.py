@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.core.base.errors import InputError
-from stages.core.data.images import UnreadableImage
-from stages.core.data.squares import read_image
+from stages.core.data.squares import read_square
 
 
 def thumbnail(folder: Path, path: str, size: int, side: int) -> np.ndarray:
@@ -15,9 +13,5 @@ def thumbnail(folder: Path, path: str, size: int, side: int) -> np.ndarray:
 
     Raises InputError if the image can no longer be read.
     """
-    try:
-        _, square = read_image(folder, path, size)
-    except UnreadableImage as error:
-        raise InputError(f"{folder / path} {error}; `dvc repro` embeds the images anew") from None
-    image = Image.fromarray(square).resize((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    square = Image.fromarray(read_square(folder, path, size))
+    return np.asarray(square.resize((side, side), Image.Resampling.BILINEAR))

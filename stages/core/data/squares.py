@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from stages.core.base.errors import InputError
 from stages.core.data.images import UnreadableImage, open_with_size
 
 THUMBNAIL = 16  # its side, pixels
@@ -43,3 +44,14 @@ def read_image(folder: Path, path: str, size: int) -> tuple[Row, np.ndarray]:
     grey = square.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     row = Row(name, label if inside else None, width, height, digest, grey.tobytes())
     return row, np.asarray(square)
+
+
+def read_square(folder: Path, path: str, size: int) -> np.ndarray:
+    """What the network sees of an image that could be read before: size × size × 3 (uint8).
+
+    Raises InputError if it no longer can.
+    """
+    try:
+        return read_image(folder, path, size)[1]
+    except UnreadableImage as error:
+        raise InputError(f"{folder / path} {error}; `dvc repro` embeds the images anew") from None

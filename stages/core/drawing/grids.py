@@ -16,21 +16,20 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from stages.core.drawing.figure import DPI, text_width, wrapped
-from stages.core.drawing.tiles import tiled
+from stages.core.drawing.tiles import GROUND
 
 SMALL, MEDIUM, LARGE = (pixels * 72 / DPI for pixels in (12, 15, 20))  # sizes of text, points
 
 # All in pixels.
 MARGIN = 24  # around everything
 GAP = 4  # between tiles
+APART = 32  # between tiles of two groups
 LABEL = 15  # above a tile
 HEADING, HEADING_LINE = 26, 19  # above a grid: its heading, and every line of it after the first
 TITLE, TITLE_LINE = 36, 25
 NARROWEST = 460  # of all grids together, so that the words above them have room
 BAR, SHORTEST, LONGEST = 14, 120, 360  # width and length of a colour bar
 NUMBERS = 76  # beside the colour bar
-
-GROUND = 229  # grey (0 to 255) between the tiles: white tiles stand out against it
 
 # What a pixel looks like if one of its three weights is not zero, or all of them alike.
 CHANNELS = {
@@ -45,8 +44,9 @@ class Grid(NamedTuple):
     """Tiles in rows of `columns`, with each element drawn as `zoom` × `zoom` pixels.
 
     `tiles` is N × height × width, or N × height × width × 3 for red, green and blue. Where it is
-    NaN, nothing is drawn; greys (N × height × width, uint8) are drawn as they are. Above each tile
-    is its label: its number, from 0, unless `labels` are given.
+    NaN, nothing is drawn; bytes (uint8) are drawn as they are. Above each tile is its label: its
+    number, from 0, unless `labels` are given. `beside`: words to the left of each row, which may
+    have several lines. From the column `second` on, tiles stand apart, as a group of their own.
     """
 
     heading: str
@@ -54,6 +54,8 @@ class Grid(NamedTuple):
     columns: int
     zoom: int
     labels: Sequence[str] | None = None
+    beside: Sequence[str] = ()
+    second: int | None = None
 
     @property
     def names(self) -> list[str]:
@@ -72,17 +74,28 @@ class Grid(NamedTuple):
         return height * self.zoom + GAP + LABEL, max(width * self.zoom, widest) + GAP
 
     @property
+    def indent(self) -> int:
+        """Pixels to the left of the tiles, for the words beside them."""
+        lines = [line for words in self.beside for line in words.split("\n")]
+        return max((round(text_width(line, SMALL)) + 3 * GAP for line in lines), default=0)
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels, without the heading."""
         down, across = self.pitch
-        return self.rows * down - GAP, self.columns * across - GAP
+        between = 0 if self.second is None else APART
+        return self.rows * down - GAP, self.indent + self.columns * across - GAP + between
 
     @property
     def places(self) -> list[tuple[int, int]]:
         """Row and column, in pixels, of the upper left corner of each tile."""
         down, across = self.pitch
+        second = self.columns if self.second is None else self.second
         cells = (divmod(index, self.columns) for index in range(len(self.tiles)))
-        return [(row * down + LABEL, column * across) for row, column in cells]
+        return [
+            (row * down + LABEL, self.indent + column * across + APART * (column >= second))
+            for row, column in cells
+        ]
 
 
 def limits_around_zero(values: np.ndarray) -> tuple[float, float]:
@@ -99,20 +112,18 @@ def limits_around_zero(values: np.ndarray) -> tuple[float, float]:
 def compose(grid: Grid, scale: ScalarMappable) -> np.ndarray:
     """The whole grid as pixels, height × width × RGBA (uint8)."""
     if grid.tiles.dtype == np.uint8:
-        colours = grid.tiles[..., None].repeat(4, axis=3)
+        colours = grid.tiles if grid.tiles.ndim == 4 else grid.tiles[..., None].repeat(3, axis=3)
     elif grid.tiles.ndim == 4:
-        shares = np.pad(np.asarray(scale.norm(grid.tiles)), ((0, 0), (0, 0), (0, 0), (0, 1)))
-        colours = (shares.clip(0, 1) * 255).astype(np.uint8)
+        colours = (np.asarray(scale.norm(grid.tiles)).clip(0, 1) * 255).astype(np.uint8)
     else:
-        colours = scale.cmap(np.asarray(scale.norm(grid.tiles)), bytes=True)
+        colours = scale.cmap(np.asarray(scale.norm(grid.tiles)), bytes=True)[..., :3]
         colours[np.isnan(grid.tiles)] = GROUND
     zoomed = colours.repeat(grid.zoom, axis=1).repeat(grid.zoom, axis=2)
-    beside = grid.pitch[1] - zoomed.shape[2]
-    canvas = tiled(zoomed, grid.columns, (GAP + LABEL, beside), GROUND)
-    canvas = np.pad(
-        canvas, ((LABEL, 0), (0, grid.size[1] - canvas.shape[1]), (0, 0)), constant_values=GROUND
-    )
+    height, width = zoomed.shape[1:3]
+    canvas = np.full((*grid.size, 4), GROUND, np.uint8)
     canvas[..., 3] = 255
+    for tile, (y, x) in zip(zoomed, grid.places, strict=True):
+        canvas[y : y + height, x : x + width, :3] = tile
     return canvas
 
 
@@ -132,18 +143,23 @@ class Pixels(Artist):
 
 
 def draw_grids(
-    title: str, grids: Sequence[Grid], limits: tuple[float, float], cmap: str, unit: str
+    title: str,
+    grids: Sequence[Grid],
+    limits: tuple[float, float] = (0, 1),
+    cmap: str = "gray",
+    unit: str = "",
 ) -> Figure:
     """Grids below one another, with one colour scale for all numbers in them, stated by a bar.
 
     The scale runs between the `limits`; an end of the bar is pointed if there are values beyond it.
     In tiles of red, green and blue, each of the three is scaled by the same limits, and there is a
-    bar for each, and for all three alike.
+    bar for each, and for all three alike. Where there are only bytes, there is no bar.
     """
     numbers = [grid.tiles for grid in grids if grid.tiles.dtype != np.uint8]
-    low, high = min(map(np.nanmin, numbers)), max(map(np.nanmax, numbers))
-    in_colour = numbers[0].ndim == 4
-    scales: dict[str, Colormap | str] = {"": cmap}
+    low = min(map(np.nanmin, numbers), default=limits[0])
+    high = max(map(np.nanmax, numbers), default=limits[1])
+    in_colour = any(tiles.ndim == 4 for tiles in numbers)
+    scales: dict[str, Colormap | str] = {"": cmap} if numbers else {}
     if in_colour:
         scales = {
             name: LinearSegmentedColormap.from_list(name, ends) for name, ends in CHANNELS.items()
@@ -157,13 +173,14 @@ def draw_grids(
     headings = [wrapped(grid.heading, MEDIUM, inner) for grid in grids]
     top = MARGIN + TITLE + TITLE_LINE * title.count("\n")
     first = top + HEADING + HEADING_LINE * headings[0].count("\n")
-    width = MARGIN + inner + MARGIN + len(scales) * (BAR + GAP) + NUMBERS
+    bars = MARGIN + len(scales) * (BAR + GAP) + NUMBERS if scales else MARGIN
+    width = MARGIN + inner + bars
     below = round(max(text_width(name, SMALL) for name in scales)) + GAP if in_colour else 0
     height = top + sum(
         HEADING + HEADING_LINE * heading.count("\n") + grid.size[0] + MARGIN
         for heading, grid in zip(headings, grids, strict=True)
     )
-    height = max(height, first + SHORTEST + below + MARGIN)
+    height = max(height, first + SHORTEST + below + MARGIN) if scales else height
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     text = partial(figure.text, transform=None, va="top", parse_math=False)  # in pixels, upwards
     text(MARGIN, height - MARGIN, title, fontsize=LARGE)
@@ -176,6 +193,9 @@ def draw_grids(
         figure.add_artist(Pixels(compose(grid, scale), MARGIN, height - top - grid.size[0]))
         for name, (y, x) in zip(grid.names, grid.places, strict=True):
             text(MARGIN + x, height - top - y + LABEL, name, fontsize=SMALL)
+        for row, words in enumerate(grid.beside):
+            y = row * grid.pitch[0] + LABEL
+            text(MARGIN + GAP, height - top - y, words, fontsize=SMALL, linespacing=1.4)
         top += grid.size[0] + MARGIN
 
     length = min(LONGEST, height - first - MARGIN - below)
@@ -187,7 +207,8 @@ def draw_grids(
         bar.tick_params(labelsize=SMALL)
         if index < len(scales) - 1:
             bar.set_yticks([])
+        else:
+            bar.set_ylabel(unit, fontsize=SMALL)
         if name:
             text(left, height - first - length - GAP, name, fontsize=SMALL, rotation=90)
-    bar.set_ylabel(unit, fontsize=SMALL)
     return figure

@@ -65,17 +65,22 @@ update. With the gradient g = gradient + weight_decay * weight:
              beta1 = 0.9, beta2 = 0.999, eps = 1e-8
     SGD      v = momentum * v + g; weight = f32(weight - learning_rate * v)
 
-Random numbers. Words come from the Mersenne Twister MT19937, initialised by the array
-[seed, purpose] (Matsumoto and Nishimura's init_by_array); purpose: 1 for initial weights, 2 for
-the order of examples, 3 for dropout. Each purpose has one stream of words for the whole model and
-training. Initial weights: one word each, weight before bias, layer by layer; with u = word >> 8,
-f32((u / 2^23 - 1) * (1 / sqrt(fan_in))), where fan_in is the layer's K, for its bias too. The order
-of an epoch: the indices sorted by one word each, equal words in the order of the indices; batches
-are taken from it in turn, and what does not fill the last one is dropped. Dropout: one word for
-each element of the batch, update by update, layer by layer.
+Random numbers. Words come from the Mersenne Twister MT19937, initialised by the array [seed,
+purpose] (Matsumoto and Nishimura's init_by_array); purpose: 1 for initial weights, 2 for the order
+of examples, 3 for dropout, 4 for gradient ascent, 5 for places. Each purpose has one stream of
+words for the whole model and training, or for the whole ascent. Initial weights: one word each,
+weight before bias, layer by layer; with u = word >> 8, f32((u / 2^23 - 1) * (1 / sqrt(fan_in))),
+where fan_in is the layer's K, for its bias too. The order of an epoch: the indices sorted by one
+word each, equal words in the order of the indices; batches are taken from it in turn, and what does
+not fill the last one is dropped. Dropout: one word for each element of the batch, update by update,
+layer by layer. Places: one word for each coordinate, modulo the number of choices.
 
 Means of feature maps: f32 of a sum over height and width, per example, divided by their product;
 the gradient of each place is f32(g / their product).
+
+Squared distances of points of K numbers: those of their integers, per tensor, with
+bits = (53 - ceil_log2(4 * K)) // 2: the sum of both points' squares and twice their product stay
+below 2^53.
 
 Enlarging a uint8 image bilinearly from n to m pixels, corners not aligned: in units of 1 / (2 m),
 the place of pixel i is max((2 i + 1) * n - m, 0), between pixels j = place // (2 m) and
@@ -85,4 +90,13 @@ are no bytes, rint(x * 255 * 2^14) / 2^14 stand for them. The gradient of x: f32
 the same weights times g, which becomes integers per example, with bits = 53 - 2 * ceil_log2(W),
 where W is the largest sum of a pixel's weights in one direction. Grey repeated for red, green and
 blue has the gradient f32(red + green + blue).
+
+Gradient ascent from the ground h, channels * rows * columns in float32, with jitter j. Each image
+starts as x = f32(min(max(h + (word / 2^32 - 1 / 2) / 8, 0), 1)), one word for each number of h, the
+same for all images. A step takes two words, dy = word % (2 * j + 1) - j and dx likewise. g is the
+gradient at x rolled down by dy rows and right by dx columns around the edges, and is rolled back.
+As many times as the blur says, g = ((above + below) + 2 * g) / 4 and then
+g = ((left + right) + 2 * g) / 4, with zeros beyond the edges. In colour, each
+g = g + (red + green + blue). Then v = x + rate * (g / the largest magnitude of the image's g, or 1
+if that is 0) and x = f32(min(max(v - min(max(v - h, -decay), decay), 0), 1)).
 """

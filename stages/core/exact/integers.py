@@ -60,3 +60,14 @@ def means_of_maps(maps: torch.Tensor) -> torch.Tensor:
     num_terms = maps.shape[2] * maps.shape[3]
     integers, units = to_integers_per_example(maps, sum_bits(num_terms))
     return (integers.sum((2, 3)) * units[..., 0, 0] / num_terms).float()
+
+
+def for_distances(points: torch.Tensor) -> torch.Tensor:
+    """Points N × K as integers (float64) so small that `squared_distances` of them are exact."""
+    return to_integers(points, product_bits(4 * points.shape[1]))[0]
+
+
+def squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Of each of N points from each of M others (float64, N × M), all made by `for_distances`."""
+    own, other = ((points * points).sum(1) for points in (a, b))
+    return (a @ b.T).mul_(-2).add_(own[:, None]).add_(other)

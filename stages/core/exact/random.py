@@ -17,6 +17,8 @@ class Purpose(IntEnum):
     WEIGHTS = 1
     ORDER = 2
     DROPOUT = 3
+    ASCENT = 4
+    PLACES = 5
 
 
 class Words:

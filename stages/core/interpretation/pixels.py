@@ -24,14 +24,15 @@ class Features(nn.Module):
         return self.model.features(normalized(x))
 
 
-def on_pixels(model: TrainedModel, weights: Path, size: int) -> nn.Module:
+def on_pixels(model: TrainedModel, weights: Path, size: int) -> nn.Sequential:
     """The logits (N × labels) of grey images N × 1 × side × side in [0, 1], for a model of pixels
     or of AlexNet's features, differentiable with respect to the images.
 
     A model of features gets those that AlexNet with these weights has of the images, enlarged to
-    `size` × `size` pixels. Raises InputError if the file has other tensors.
+    `size` × `size` pixels. The model's own layers stand last. Raises InputError if the file has
+    other tensors.
     """
     layers = frozen(model)
     if model.sees_pixels:
         return layers
-    return nn.Sequential(Enlarge(size), RepeatGrey(), Features(alexnet(weights)), layers)
+    return nn.Sequential(Enlarge(size), RepeatGrey(), Features(alexnet(weights)), *layers)

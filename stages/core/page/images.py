@@ -163,10 +163,10 @@ def wanted(results: Results, what: Shown) -> list[str]:
     return [*dict.fromkeys(path for path in paths if path)][:PICTURES]
 
 
-def as_jpeg(pixels: np.ndarray) -> str:
-    """Pixels SIDE × SIDE × 3 (uint8), in base64."""
+def as_jpeg(pixels: np.ndarray, quality: int = QUALITY) -> str:
+    """Pixels height × width × 3 (uint8), in base64."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="jpeg", quality=QUALITY, subsampling="4:2:0")
+    Image.fromarray(pixels).save(file, format="jpeg", quality=quality, subsampling="4:2:0")
     return base64.b64encode(file.getvalue()).decode()
 
 

@@ -25,18 +25,19 @@ GREYS = 64  # that a grey picture keeps: the eye sees no difference, and it is a
 
 
 class Picture(NamedTuple):
-    """A PNG as a data: URI, and its width and height in pixels."""
+    """A PNG or JPEG as a data: URI, and its width and height in pixels."""
 
     uri: str
     width: int
     height: int
 
 
-def picture(pixels: np.ndarray) -> Picture:
-    """Pixels (uint8) as a PNG; grey ones, height × width, in 64 greys from black to white."""
+def picture(pixels: np.ndarray, greys: int = GREYS) -> Picture:
+    """Pixels (uint8) as a PNG; grey ones, height × width, in so many greys from black to white: a
+    power of two, of which 256 keep every pixel as it is."""
     if pixels.ndim == 2:
-        levels = pixels // (256 // GREYS)
-        pixels = (levels.astype(int) * 255 // (GREYS - 1)).astype(np.uint8)
+        levels = pixels // (256 // greys)
+        pixels = (levels.astype(int) * 255 // (greys - 1)).astype(np.uint8)
     image = Image.fromarray(pixels)
     file = io.BytesIO()
     image.save(file, format="png", compress_type=zlib.Z_RLE)  # as figures are, for the same reason

@@ -358,6 +358,7 @@ const explain = Object.fromEntries(LIVE.map((model) => [model, explanationOf(mod
 const BLANK = new Uint8Array(SIDE * SIDE);
 let current = BLANK; // the image that the models see
 let picked = 0; // the test image that it is, or null
+let taken = null; // what it is, if it was taken from elsewhere in the page
 
 /** Let the models answer to the current image, and say why. */
 function answer() {
@@ -379,9 +380,9 @@ function answer() {
   document.dispatchEvent(new Event("answered"));
 }
 
-/** Which test image it is, and of what, if it is one. */
+/** Which test image it is, and of what, or what else it is, if it was not drawn. */
 function aboutPicked() {
-  if (picked === null) return "";
+  if (picked === null) return taken ? `${taken}. ` : "";
   const label = labels[data.digits.labels[picked]];
   if (data.one !== "digit") return `Test image ${picked}: ${label}. `;
   return `Test digit ${picked}, ${label === "8" ? "an" : "a"} ${label}. `;
@@ -401,7 +402,7 @@ function clear() {
   ink.lineWidth = 22;
   ink.lineCap = ink.lineJoin = "round";
   current = BLANK;
-  picked = null;
+  picked = taken = null;
   $("index").value = "";
   refuse("");
 }
@@ -412,21 +413,35 @@ function refuse(problem) {
   $("index").setAttribute("aria-invalid", problem !== "");
 }
 
-function pick(index) {
+/** Show pixels, 0 to 255, that were not drawn. */
+function show(pixels) {
   clear();
-  picked = (index + data.digits.labels.length) % data.digits.labels.length;
-  current = testDigit(picked);
+  current = pixels;
   ink.imageSmoothingEnabled = false;
   const small = element("canvas");
   paint(small, current, SIDE, SIDE, 255, grey);
   ink.drawImage(small, 0, 0, PAD, PAD);
+}
+
+function pick(index) {
+  const count = data.digits.labels.length;
+  const wanted = (index + count) % count;
+  show(testDigit(wanted));
+  picked = wanted;
   $("index").value = picked;
   answer();
 }
 
-/** A stroke from one point to another; a first one takes the place of a picked image. */
+/** Take an image from elsewhere in the page. */
+function take(pixels, what) {
+  show(pixels);
+  taken = what;
+  answer();
+}
+
+/** A stroke from one point to another; a first one takes the place of an image that is there. */
 function stroke(from, to) {
-  if (picked !== null) clear();
+  if (picked !== null || taken !== null) clear();
   ink.beginPath();
   ink.moveTo(from.x, from.y);
   ink.lineTo(to.x, to.y);
@@ -437,7 +452,7 @@ function stroke(from, to) {
 
 function readInk() {
   scheduled = false;
-  if (picked !== null) return; // another image was picked since
+  if (picked !== null || taken !== null) return; // another image took its place since
   const { data: colours } = ink.getImageData(0, 0, PAD, PAD);
   const reds = new Uint8Array(PAD * PAD);
   for (let i = 0; i < reds.length; i++) reds[i] = colours[4 * i];
