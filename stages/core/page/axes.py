@@ -59,7 +59,9 @@ def read_results(of_digits: Path, of_moved: Path, of_images: Path, of_metrics: P
                     raise InputError(f"{path} has no {neighbour}, which is the nearest to another")
         points.append(found)
     moves = read_table(of_moved, lambda row: (int(row["down"]), int(row["across"])))
-    return Results(*points, moves, json.loads(of_metrics.read_text(encoding="utf-8")))
+    metrics = json.loads(of_metrics.read_text(encoding="utf-8"))
+    digits, moved, images = points
+    return Results(digits, moved, images, moves, metrics)
 
 
 def point_of(heading: str) -> Any:
