@@ -60,6 +60,7 @@ def small_pictures(params: dict[str, Any]) -> None:
     params["embed"]["size"] = params["images"]["size"] = 63
     params["photo"]["size"] = 127
     params["classify_images"]["weight_decays"] = [0.1]
+    params["principal_axes"] |= {"digits": 20, "images": 50}
 
 
 def few_images(params: dict[str, Any]) -> None:
