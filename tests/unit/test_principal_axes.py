@@ -125,7 +125,8 @@ def test_all_sums_are_exact(monkeypatch):
 )
 def test_where_points_do_not_spread_axes_are_zero(points, shares):
     found = principal_axes(torch.tensor(points))
-    assert found.shares == pytest.approx(shares, abs=1e-12)
+    assert found.shares == pytest.approx(shares, abs=1e-7)  # float32 has 2^-24
+    assert max(found.shares) <= 1
     for axis, share in enumerate(shares):
         assert (np.abs(found.axes[:, axis]).sum() > 0) == bool(share)
         if not share:
