@@ -65,6 +65,7 @@ def small_pictures(params: dict[str, Any]) -> None:
     params["alexnet_ideal_inputs"] |= {"channels": 1, "steps": 2}
     params["attributions"] |= {"right": 2, "mistakes": 2, "window": 14, "stride": 14}
     params["image_attributions"] |= {"images": 1, "places": 2}
+    params["principal_axes"] |= {"digits": 20, "images": 50}
 
 
 def few_images(params: dict[str, Any]) -> None:

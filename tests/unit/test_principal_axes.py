@@ -115,13 +115,18 @@ def test_all_sums_are_exact(monkeypatch):
         ([[0.1, 0.2, 0.3]] * 3, [0, 0]),  # whose mean is not a float
         ([[0.0, 0, 0], [3, 4, 0]], [1, 0]),  # two
         ([[1.0], [2], [4]], [1, 0]),  # in one dimension
+        (
+            [[0.1, 0.2, 0.3], [0.2, 0.4, 0.6], [0.7, 1.4, 2.1]],
+            [1, 0],
+        ),  # on a line, but for rounding
         ([[0.0, 0], [1e-30, 0], [0, 1e30]], [1, 0]),
         ([[0.0, 0, 0]] * 2, [0, 0]),
     ],
 )
 def test_where_points_do_not_spread_axes_are_zero(points, shares):
     found = principal_axes(torch.tensor(points))
-    assert found.shares == pytest.approx(shares, abs=1e-12)
+    assert found.shares == pytest.approx(shares, abs=1e-7)  # float32 has 2^-24
+    assert max(found.shares) <= 1
     for axis, share in enumerate(shares):
         assert (np.abs(found.axes[:, axis]).sum() > 0) == bool(share)
         if not share:

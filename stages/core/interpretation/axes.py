@@ -61,7 +61,8 @@ def principal_axes(points: torch.Tensor) -> Principal:
     kept = np.zeros((count, AXES))
     kept[:, : len(first)] = places[:, first].numpy()
     signs = np.sign(axes[np.abs(axes).argmax(0), range(AXES)])
-    shares = [variances[index].item() / total if total else 0.0 for index in first]
+    # An axis is of length 1 but for rounding: of points on a line, it could have more than all.
+    shares = [min(variances[index].item() / total, 1.0) if total else 0.0 for index in first]
     return Principal(
         axes * signs.astype(np.float32),
         kept * signs * (unit * 2**BITS),

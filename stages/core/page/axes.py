@@ -1,7 +1,7 @@
 """Where images lie, on the page: the points that `principal_axes` found, and small pictures."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.errors import InputError
-from stages.core.base.tables import read_table
 from stages.core.classifier.pictures import thumbnail
 from stages.core.classifier.statistics import Z
 from stages.core.drawing.frame import WIDTH, frames
 from stages.core.drawing.marks import marks_of
 from stages.core.page.images import LONGEST_NAME, as_jpeg, head_length, short_label, shortened
 from stages.core.page.page import packed
+from stages.core.page.tables import read_table
 from stages.core.parallel.threads import in_threads
 
 FILES = ("digits.csv", "moved.csv", "images.csv", "metrics.json")
@@ -50,22 +50,28 @@ class Results(NamedTuple):
 
 def read_results(of_digits: Path, of_moved: Path, of_images: Path, of_metrics: Path) -> Results:
     """Read FILES, by their paths. Raises InputError if one of them holds something else."""
-    points = []
-    for path, heading in ((of_digits, "image"), (of_moved, "image"), (of_images, "path")):
-        found = {point.called: point for point in read_table(path, point_of(heading))}
-        for point in found.values():
-            for neighbour in point.neighbours.values():
-                if neighbour is not None and neighbour not in found:
-                    raise InputError(f"{path} has no {neighbour}, which is the nearest to another")
-        points.append(found)
     moves = read_table(of_moved, lambda row: (int(row["down"]), int(row["across"])))
-    metrics = json.loads(of_metrics.read_text(encoding="utf-8"))
-    digits, moved, images = points
-    return Results(digits, moved, images, moves, metrics)
+    return Results(
+        read_points(of_digits, "image"),
+        read_points(of_moved, "image"),
+        read_points(of_images, "path"),
+        moves,
+        json.loads(of_metrics.read_text(encoding="utf-8")),
+    )
 
 
-def point_of(heading: str) -> Any:
-    """Reads a row of a table that has what images are called below that heading."""
+def read_points(path: Path, heading: str) -> dict[str, Point]:
+    """The points of a table that has what images are called below that heading."""
+    found = {point.called: point for point in read_table(path, point_of(heading))}
+    for point in found.values():
+        for neighbour in point.neighbours.values():
+            if neighbour is not None and neighbour not in found:
+                raise InputError(f"{path} has no {neighbour}, which is the nearest to another")
+    return found
+
+
+def point_of(heading: str) -> Callable[[dict[str, str]], Point]:
+    """Reads a row of such a table."""
 
     def read(row: dict[str, str]) -> Point:
         return Point(
