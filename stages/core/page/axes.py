@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.errors import InputError
+from stages.core.base.tables import read_table
 from stages.core.classifier.pictures import thumbnail
 from stages.core.classifier.statistics import Z
 from stages.core.drawing.frame import WIDTH, frames
 from stages.core.drawing.marks import marks_of
 from stages.core.page.images import LONGEST_NAME, as_jpeg, head_length, short_label, shortened
 from stages.core.page.page import packed
-from stages.core.page.tables import read_table
 from stages.core.parallel.threads import in_threads
 
 FILES = ("digits.csv", "moved.csv", "images.csv", "metrics.json")
