@@ -157,7 +157,7 @@ def test_an_input_that_no_stage_makes_is_named_with_the_choices(value, problem):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("---\nmodels: {}\n", "line 1[0-9]*: expected a single document in the stream, but found"),
+        ("---\nmodels: {}\n", "line [0-9]+: expected a single document in the stream, but found"),
         (None, "models is None; it should be a section"),
         ({}, "models is empty; it should have one entry or more"),
         ({7: {}}, "models.7 is 7; it should be a valid string"),
