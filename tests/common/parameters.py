@@ -55,22 +55,17 @@ def change_model(folder: Path, model: str, **values: Any) -> None:
     change(folder, section(model), **values)
 
 
-def look_at_little(params: dict[str, Any]) -> None:
-    """Has the stages that look into networks take seconds."""
+def small_pictures(params: dict[str, Any]) -> None:
+    """For emulated processors, which are some fifty times slower."""
+    params["embed"]["size"] = params["images"]["size"] = 63
+    params["photo"]["size"] = 127
+    params["classify_images"]["weight_decays"] = [0.1]
     params["alexnet_patches"] |= {"images": 4, "channels": 2, "patches": 2}
     params["ideal_inputs"] |= {"units": 2, "steps": 2}
     params["alexnet_ideal_inputs"] |= {"channels": 1, "steps": 2}
     params["attributions"] |= {"right": 2, "mistakes": 2, "window": 14, "stride": 14}
     params["image_attributions"] |= {"images": 1, "places": 2}
     params["principal_axes"] |= {"digits": 20, "images": 50}
-
-
-def small_pictures(params: dict[str, Any]) -> None:
-    """For emulated processors, which are some fifty times slower."""
-    look_at_little(params)
-    params["embed"]["size"] = params["images"]["size"] = 63
-    params["photo"]["size"] = 127
-    params["classify_images"]["weight_decays"] = [0.1]
 
 
 def few_images(params: dict[str, Any]) -> None:

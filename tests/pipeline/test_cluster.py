@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from common.graph import downstream, outputs
-from common.parameters import change, look_at_little, read, section, write
+from common.parameters import change, section
 from common.processes import PARTIAL, PATIENCE, assert_same, below, dask_process, stopped_at, until
 from common.project import ENVIRONMENT, REPRO, execute
 
@@ -46,9 +46,9 @@ def images(project):
         Image.fromarray(digits["train_images"][index]).save(path)
     (project / "own/broken.png").write_text("no image", encoding="utf-8")
     change(project, "images", path="own", size=63, max_skipped=1)
-    params = read(project)
-    look_at_little(params)
-    write(params, project)
+    change(project, "alexnet_patches", images=4)
+    change(project, "image_attributions", images=1, places=2)
+    change(project, "principal_axes", digits=20, images=50)
     return project
 
 
