@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 from pydantic import Field
 from torch import nn
-from torchvision.models import AlexNet
 
 from stages.core.alexnet.network import MEAN, alexnet, normalized
 from stages.core.base.files import new_folder
@@ -21,8 +20,8 @@ from stages.core.base.progress import progress
 from stages.core.base.tensors import save_tensors
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.grids import Grid, draw_grids
-from stages.core.interpretation.ascent import AscentParams, ascend, to_bytes
-from stages.core.interpretation.receptive import fields_of_modules
+from stages.core.interpretation.ascent import AscentParams, ascend, of_units, to_bytes
+from stages.core.interpretation.receptive import alexnet_convolutions
 from stages.core.parallel.threads import in_threads
 
 BATCH = 3  # images at a time through the network
@@ -35,30 +34,11 @@ class AlexNetIdealInputsParams(AscentParams):
     channels: Annotated[int, Field(ge=1, le=64)]
 
 
-class Layer(NamedTuple):
-    """A convolution: its place in AlexNet's features, and the side of what a unit of it sees."""
-
-    place: int
-    side: int
-
-
 class Job(NamedTuple):
     """Images to make: for some channels of a layer."""
 
     layer: str
     channels: range
-
-
-def convolutions() -> dict[str, Layer]:
-    """AlexNet's five, as torchvision describes them."""
-    with torch.device("meta"):
-        modules = AlexNet().features
-    fields = fields_of_modules(modules)
-    places = [place for place, module in enumerate(modules) if isinstance(module, nn.Conv2d)]
-    return {
-        f"conv{number}": Layer(place, fields[str(place)].size)
-        for number, place in enumerate(places, start=1)
-    }
 
 
 def unpadded(weights: Path) -> nn.Sequential:
@@ -84,20 +64,19 @@ def draw(images: dict[str, np.ndarray]) -> Figure:
 def main(weights: Path, out: Path) -> None:
     params = read_params("alexnet_ideal_inputs", AlexNetIdealInputsParams)
     network = unpadded(weights)
-    layers = convolutions()
+    layers = alexnet_convolutions()
 
     def images_for(job: Job) -> np.ndarray:
-        place, side = layers[job.layer]
+        layer = layers[job.layer]
+        side = layer.field.size
         ground = np.broadcast_to(np.array(MEAN, np.float32)[:, None, None], (3, side, side))
 
         def up_to(x: torch.Tensor) -> torch.Tensor:
-            return network[: place + 1](normalized(x))
+            return network[: layer.place + 1](normalized(x))
 
         with torch.no_grad():
             _, *shape = up_to(torch.zeros(1, 3, side, side)).shape
-        wanted = torch.zeros(len(job.channels), *shape)
-        for image, channel in enumerate(job.channels):
-            wanted[image, channel, shape[1] // 2, shape[2] // 2] = 1
+        wanted = of_units(shape, job.channels)
         return to_bytes(ascend(up_to, wanted, ground, params.for_field(side)))
 
     todo = [  # what takes longest comes first

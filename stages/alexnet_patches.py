@@ -19,6 +19,7 @@ from stages.core.alexnet.network import PIXELS, alexnet, check_side, normalized
 from stages.core.base.files import new_folder, write_csv
 from stages.core.base.params import Count, Params, read_params
 from stages.core.base.progress import progress
+from stages.core.base.spread import evenly_spread
 from stages.core.base.tensors import save_tensors
 from stages.core.data.photo import read_photo
 from stages.core.data.squares import read_square
@@ -26,7 +27,7 @@ from stages.core.drawing.figure import save_figure
 from stages.core.drawing.grids import Grid, draw_grids
 from stages.core.drawing.tiles import GROUND, at_side, cut_out
 from stages.core.interpretation.patches import Place, first_places, strongest
-from stages.core.interpretation.receptive import Field, fields_of_modules
+from stages.core.interpretation.receptive import Field, alexnet_convolutions, alexnet_layers
 from stages.core.parallel.threads import in_threads
 
 TILE = 102  # side of a patch in a figure, pixels: 9 × 11, 2 × 51, or a little more than 99
@@ -51,55 +52,17 @@ class Look(NamedTuple):
 Patches = dict[Place, np.ndarray]  # what the units see: side × side × 3 (uint8)
 
 
-class Layer(NamedTuple):
-    """A convolution or pooling: the side of its kernel or window, its stride, and what its units
-    see."""
-
-    kernel: int
-    stride: int
-    field: Field
-
-
-def layers() -> dict[str, Layer]:
-    """AlexNet's, as torchvision describes them: conv1, pool1, conv2, …, each pooling with the
-    number of the convolution before it."""
-    with torch.device("meta"):
-        modules = AlexNet().features
-    fields = fields_of_modules(modules)
-    found: dict[str, Layer] = {}
-    number = 0
-    for name, module in modules.named_children():
-        match module:
-            case nn.Conv2d(kernel_size=(kernel, _), stride=(stride, _)):
-                number += 1
-                found[f"conv{number}"] = Layer(int(kernel), stride, fields[name])
-            case nn.MaxPool2d(kernel_size=int(kernel), stride=int(stride)):
-                found[f"pool{number}"] = Layer(kernel, stride, fields[name])
-    return found
-
-
-def convolutions() -> dict[str, Field]:
-    """The receptive fields of the five."""
-    return {name: layer.field for name, layer in layers().items() if name.startswith("conv")}
-
-
-def evenly_spread(paths: Sequence[str], count: int) -> list[str]:
-    """`count` of the paths, or all, at steps as equal as can be."""
-    count = min(count, len(paths))
-    return [paths[index * len(paths) // count] for index in range(count)]
-
-
 @torch.inference_mode()
 def look(network: AlexNet, squares: np.ndarray, first: int, channels: int, patches: int) -> Look:
     """Run images through the network. What counts is what the ReLU after each convolution lets
     through."""
     x = normalized(torch.from_numpy(squares).permute(0, 3, 1, 2).contiguous() / 255)
     places = []
-    fields = iter(convolutions().values())
+    convolutions = iter(alexnet_convolutions().values())
     for layer in network.features:
         x = layer(x)
         if isinstance(layer, nn.ReLU):
-            field = next(fields)
+            field = next(convolutions).field
             maps = x[:, :channels].numpy().swapaxes(0, 1)
             places.append([strongest(each, first, patches, field, above=0) for each in maps])
     return Look(squares, first, places)
@@ -107,10 +70,10 @@ def look(network: AlexNet, squares: np.ndarray, first: int, channels: int, patch
 
 def strongest_of(looks: Iterable[Look], channels: int, count: int) -> dict[str, list[Patches]]:
     """The patches of each channel of each layer, the strongest first; only they are kept."""
-    fields = convolutions()
-    best: dict[str, list[Patches]] = {name: [{} for _ in range(channels)] for name in fields}
+    convolutions = alexnet_convolutions()
+    best: dict[str, list[Patches]] = {name: [{} for _ in range(channels)] for name in convolutions}
     for squares, first, places in looks:
-        for (name, field), of_layer in zip(fields.items(), places, strict=True):
+        for (name, layer), of_layer in zip(convolutions.items(), places, strict=True):
             for channel, found in enumerate(of_layer):
                 known = best[name][channel]
                 best[name][channel] = {
@@ -118,8 +81,8 @@ def strongest_of(looks: Iterable[Look], channels: int, count: int) -> dict[str, 
                     if place in known
                     else cut_out(
                         squares[place.image - first],
-                        *field.corner(place.row, place.column),
-                        field.size,
+                        *layer.field.corner(place.row, place.column),
+                        layer.field.size,
                         GROUND,
                     )
                     for place in first_places([*known, *found], count)
@@ -184,7 +147,7 @@ def main(weights: Path, embedded_images: Path, photo: Path, out: Path) -> None:
     seen = look(network, whole, 0, params.channels, params.patches)
     in_photo = strongest_of([seen], params.channels, params.patches)
 
-    fields = convolutions()
+    fields = {name: layer.field for name, layer in alexnet_convolutions().items()}
     rows = []
     for name, field in fields.items():
         for channel in range(params.channels):
@@ -204,7 +167,10 @@ def main(weights: Path, embedded_images: Path, photo: Path, out: Path) -> None:
         write_csv(
             made / "receptive_fields.csv",
             ("layer", "kernel", "stride", *Field._fields),
-            ((name, *layer[:2], *layer.field) for name, layer in layers().items()),
+            (
+                (name, layer.kernel, layer.stride, *layer.field)
+                for name, layer in alexnet_layers().items()
+            ),
         )
         groups = {name: (in_images[name], in_photo[name]) for name in fields}
         small = {

@@ -19,7 +19,7 @@ from stages.core.drawing.figure import names_in_font, save_figure, shortened
 from stages.core.drawing.grids import SMALL, Grid, draw_grids
 from stages.core.drawing.tiles import GROUND, at_side, cut_out, framed
 from stages.core.interpretation.patches import Place, first_places, strongest
-from stages.core.interpretation.receptive import Field, fields
+from stages.core.interpretation.receptive import Field, fields_in_image
 from stages.core.learning.layers import ReLU
 from stages.core.learning.models import frozen
 from stages.core.learning.trained import TrainedModel, load_model
@@ -38,17 +38,6 @@ class ExcitingPatchesParams(Params):
     patches: Annotated[int, pydantic.Field(ge=1, le=12)]
 
 
-def seen_by(model: TrainedModel) -> dict[str, Field | None]:
-    """The receptive fields in the image of each layer with weights. AlexNet's features are of the
-    whole image, so what is made of them is, too."""
-    of_layers = fields(model.layers)
-    return {
-        name: of_layers[name] if model.sees_pixels else None
-        for name in model.layers
-        if model.parameters(name)
-    }
-
-
 def is_rectified(model: TrainedModel, layer: str) -> bool:
     """Whether a ReLU follows before the next layer with weights, so what is below 0 counts for
     nothing."""
@@ -65,10 +54,11 @@ def strongest_places(
 ) -> dict[str, Places]:
     """The `count` strongest places for each of the first channels or units of each layer with
     weights."""
-    seen, modules = seen_by(model), frozen(model)
-    least = {name: 0 if is_rectified(model, name) else -np.inf for name in seen}
+    seen, modules = fields_in_image(model), frozen(model)
+    weighted = [name for name in model.layers if model.parameters(name)]
+    least = {name: 0 if is_rectified(model, name) else -np.inf for name in weighted}
     best: dict[str, Places] = {
-        name: [[] for _ in range(min(units, model.shapes[name][1][0]))] for name in seen
+        name: [[] for _ in range(min(units, model.shapes[name][1][0]))] for name in weighted
     }
     for first in range(0, len(inputs), BATCH):
         x = inputs[first : first + BATCH]
@@ -126,7 +116,7 @@ def grid(
 ) -> Grid:
     """A row for each channel or unit: what it sees at its strongest places, and where these are, if
     it does not see the whole image. `pixels`: as of `pixels_of`."""
-    field = seen_by(model)[layer]
+    field = fields_in_image(model)[layer]
     count, side = pixels.shape[1], images.shape[1]
     zoom = max(1, TILE // side)
     answers = [shortened(name, SMALL, zoom * side) for name in names_in_font(model.labels)]
@@ -172,7 +162,7 @@ def main(
         images = file.get_tensor("test_images")
     count = min(params.images, len(images))
     best = strongest_places(model, split.inputs[:count], params.units, params.patches)
-    seen = seen_by(model)
+    seen = fields_in_image(model)
 
     rows = []
     for layer, places in best.items():

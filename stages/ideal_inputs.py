@@ -20,9 +20,9 @@ from stages.core.base.values import percent
 from stages.core.drawing.figure import names_in_font, save_figure, shortened
 from stages.core.drawing.grids import SMALL, Grid, draw_grids
 from stages.core.exact.functions import softmax
-from stages.core.interpretation.ascent import AscentParams, ascend, to_bytes
+from stages.core.interpretation.ascent import AscentParams, ascend, of_units, to_bytes
 from stages.core.interpretation.pixels import on_pixels
-from stages.core.interpretation.receptive import fields
+from stages.core.interpretation.receptive import fields_in_image
 from stages.core.learning.trained import TrainedModel, load_model
 from stages.core.learning.training import logits
 from stages.core.parallel.threads import in_threads
@@ -48,7 +48,7 @@ class Job(NamedTuple):
 def what_it_sees(model: TrainedModel, layer: str, side: int) -> tuple[slice, slice]:
     """Rows and columns of the pixels that the unit in the middle of a layer's maps sees: all, after
     a linear layer and in models of features."""
-    field = fields(model.layers)[layer] if model.sees_pixels else None
+    field = fields_in_image(model)[layer]
     if field is None:
         return slice(0, side), slice(0, side)
     _, height, width = model.shapes[layer][1]
@@ -74,16 +74,6 @@ def jobs(model: TrainedModel, params: IdealInputsParams, side: int) -> Iterator[
         for name, way in ways.items():
             for first in range(0, num_units, BATCH):
                 yield Job(name, layer, range(first, min(first + BATCH, num_units)), way)
-
-
-def of_units(shape: Sequence[int], units: range) -> torch.Tensor:
-    """For each of some units, 1 at its place in the output, of that shape, and 0 elsewhere; of a
-    channel, the unit in the middle of its map."""
-    wanted = torch.zeros(len(units), *shape)
-    middle = [extent // 2 for extent in shape[1:]]
-    for image, unit in enumerate(units):
-        wanted[(image, unit, *middle)] = 1
-    return wanted
 
 
 def draw(

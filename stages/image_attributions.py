@@ -18,10 +18,10 @@ from torch.nn import functional as F
 from stages.core.base.errors import InputError
 from stages.core.base.files import write_csv
 from stages.core.base.params import Params, read_params
-from stages.core.base.tables import read_table
 from stages.core.base.tensors import save_tensors
 from stages.core.classifier.model import load_classifier
 from stages.core.classifier.pictures import thumbnail
+from stages.core.classifier.results import Answer, read_answers
 from stages.core.drawing.attributions import (
     Case,
     Part,
@@ -48,16 +48,6 @@ class ImageAttributionsParams(Params):
     places: Annotated[int, Field(ge=2, le=16)]
 
 
-class Answer(NamedTuple):
-    """A test image: its path in the folder, its label, and what it was taken for, with the
-    probability of that."""
-
-    path: str
-    label: str
-    predicted: str
-    probability: float
-
-
 class Explained(NamedTuple):
     """An image (size × size × 3, uint8), why it got its answer, and the sums of gradient × input in
     blocks (float32, BLOCKS × BLOCKS)."""
@@ -65,21 +55,6 @@ class Explained(NamedTuple):
     image: np.ndarray
     why: Attribution
     blocks: torch.Tensor
-
-
-def read_answers(path: Path) -> list[Answer]:
-    """Those to the test images. Raises InputError if the file holds something else."""
-    rows = read_table(
-        path,
-        lambda row: (
-            row["split"],
-            Answer(row["path"], row["label"], row["predicted"], float(row["probability"])),
-        ),
-    )
-    answers = [answer for split, answer in rows if split == "test"]
-    if not answers:
-        raise InputError(f"{path} has no test image; `dvc repro classify_images` writes some")
-    return answers
 
 
 def chosen(answers: Sequence[Answer], count: int) -> tuple[str, list[Answer]]:
@@ -160,7 +135,12 @@ def main(classifier: Path, predictions: Path, alexnet: Path, out: Path) -> None:
     params = read_params("image_attributions", ImageAttributionsParams)
     folder = Path(read_params("images.path", str))
     model, about = load_classifier(classifier)
-    words, answers = chosen(read_answers(predictions), params.images)
+    tested = read_answers(predictions)
+    if not tested:
+        raise InputError(
+            f"{predictions} has no test image; `dvc repro classify_images` writes some"
+        )
+    words, answers = chosen(tested, params.images)
     number = {label: index for index, label in enumerate(about.labels)}
     if unknown := {name for answer in answers for name in answer[1:3]} - {*number}:
         raise InputError(f"{predictions}: {classifier} has no label {min(unknown)}")

@@ -21,6 +21,7 @@ from stages.core.base.files import new_file, write_csv
 from stages.core.base.labels import one_of, read_labels
 from stages.core.base.params import Params, read_params
 from stages.core.base.progress import progress
+from stages.core.base.spread import evenly_spread
 from stages.core.base.values import percent
 from stages.core.classifier.pictures import thumbnail
 from stages.core.classifier.statistics import wilson
@@ -125,8 +126,8 @@ def own_images(embedded_images: Path, folder: Path, size: int, most: int, place:
     not fit into memory."""
     table = read_table(embedded_images, place)
     _, different = np.unique(np.ascontiguousarray(table.digests), return_index=True)
-    count = min(len(different), most)
-    rows = np.sort(different)[np.arange(count) * len(different) // count]
+    rows = evenly_spread(sorted(different.tolist()), most)
+    count = len(rows)
     paths, labels = ([column[row] for row in rows] for column in (table.paths, table.labels))
 
     def pixels_of(path: str) -> np.ndarray:
@@ -139,7 +140,7 @@ def own_images(embedded_images: Path, folder: Path, size: int, most: int, place:
             bar.update(1)
     points = {
         "pixels": torch.from_numpy(pixels).flatten(1) / 255,
-        "features": table.features[torch.from_numpy(rows)],
+        "features": table.features[rows],
     }
     names = sorted({label for label in labels if label is not None})
     some = f"{count:,} of {len(different):,}" if count < len(different) else f"{count:,}"

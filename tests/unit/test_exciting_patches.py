@@ -21,6 +21,7 @@ from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.data.digits import SPLITS
 from stages.core.data.squares import read_image
 from stages.core.drawing.tiles import GROUND, at_side, cut_out, framed
+from stages.core.interpretation.receptive import alexnet_convolutions, fields_in_image
 from stages.core.learning.layers import Layers
 from stages.core.learning.trained import TrainedModel, load_model, save_model
 
@@ -84,7 +85,7 @@ def found(model="cnn"):
 
 
 def grid_of(model, layer, best, images, count):
-    field = exciting_patches.seen_by(model)[layer]
+    field = fields_in_image(model)[layer]
     pixels = exciting_patches.pixels_of(best[layer], field, images, count)
     labels = np.arange(len(images)) % 10
     return exciting_patches.grid(model, layer, best[layer], pixels, images, labels)
@@ -429,7 +430,7 @@ def test_a_patch_is_drawn_as_it_is(images):
     pixels = np.arange(11 * 11 * 3, dtype=np.uint8).reshape(11, 11, 3)
     places = [alexnet_patches.Place(value, 0, 0, 0) for value in (12.34, 0.5)]
     groups = [[{places[0]: pixels}, {}], [{}, {}]]
-    field = alexnet_patches.convolutions()["conv1"]
+    field = alexnet_convolutions()["conv1"].field
     figure = alexnet_patches.draw_layer("conv1", field, groups, 2, "somewhere")
     [drawn] = figure.artists
     said = [text.get_text() for text in figure.texts]

@@ -13,7 +13,9 @@ from stages.core.alexnet.network import MEAN, normalized
 from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.exact.functions import softmax
+from stages.core.interpretation.ascent import of_units
 from stages.core.interpretation.pixels import on_pixels
+from stages.core.interpretation.receptive import alexnet_convolutions
 from stages.core.learning.layers import Layers
 from stages.core.learning.models import build, frozen, weights
 from stages.core.learning.trained import TrainedModel, load_model, save_model
@@ -142,7 +144,7 @@ def test_the_unit_in_the_middle_sees_what_is_cut_out_and_no_more(layer):
     rows, columns = ideal_inputs.what_it_sees(load_model(Path("model")), layer, SIDE)
     network = frozen(model)[: [*LAYERS].index(layer) + 1]
     x = torch.rand(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    wanted = ideal_inputs.of_units(model.shapes[layer][1], range(1, 2))
+    wanted = of_units(model.shapes[layer][1], range(1, 2))
     (gradient,) = torch.autograd.grad(network(x), x, wanted)
     seen = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     seen[rows, columns] = True
@@ -153,7 +155,8 @@ def test_alexnet_s_units_see_the_images_to_the_edge(alexnet_file):
     """And nothing beyond it: no padding comes into it."""
     network = alexnet_ideal_inputs.unpadded(alexnet_file)
     sides = []
-    for place, side in alexnet_ideal_inputs.convolutions().values():
+    for place, _, _, field in alexnet_convolutions().values():
+        side = field.size
         x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
         y = network[: place + 1](normalized(x.requires_grad_()))
         wanted = torch.zeros_like(y)
@@ -175,7 +178,8 @@ def test_each_convolution_of_alexnet_gets_images_that_excite_it(alexnet_file):
     alexnet_ideal_inputs.main(alexnet_file, Path("out"))
     found = load_tensors(Path("out/images.safetensors"))
     network = alexnet_ideal_inputs.unpadded(alexnet_file)
-    for name, (place, side) in alexnet_ideal_inputs.convolutions().items():
+    for name, (place, _, _, field) in alexnet_convolutions().items():
+        side = field.size
         assert found[name].shape == (2, side, side, 3)
         images = torch.from_numpy(found[name]).permute(0, 3, 1, 2) / 255
         ground = torch.tensor(MEAN).view(1, 3, 1, 1).expand(1, 3, side, side)

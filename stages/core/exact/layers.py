@@ -2,7 +2,7 @@
 
 Inputs, weights and outputs are float32. The integers of a product may be multiplied by any library
 in any order: here torch's own matrix products and convolutions of float64. A layer whose weights
-want no gradient is frozen, which the contract means by the word.
+want no gradient is what the contract calls frozen.
 """
 
 from collections.abc import Callable, Iterator, Sequence

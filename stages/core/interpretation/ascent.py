@@ -12,7 +12,7 @@ Daubechies, Defrise and De Mol, 2004): pixels that do not matter end up at the g
 The contract in stages/core/exact says what is rounded where.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -48,6 +48,16 @@ class AscentParams(Params):
     def alone(self) -> "AscentParams":
         """With nothing against noise."""
         return self.model_copy(update={"jitter": 0, "blur": 0, "decay": 0.0})
+
+
+def of_units(shape: Sequence[int], units: range) -> torch.Tensor:
+    """For each of some units, 1 at its place in the output, of that shape, and 0 elsewhere; of a
+    channel, the unit in the middle of its map."""
+    wanted = torch.zeros(len(units), *shape)
+    middle = [extent // 2 for extent in shape[1:]]
+    for image, unit in enumerate(units):
+        wanted[(image, unit, *middle)] = 1
+    return wanted
 
 
 def ascend(

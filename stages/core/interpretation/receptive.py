@@ -13,9 +13,12 @@ Nothing outside of its square changes a unit, but for the last bits: layers with
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import nn
+from torchvision.models import AlexNet
 
 from stages.core.learning.layers import Conv, Layer, Linear, Pool
+from stages.core.learning.trained import TrainedModel
 
 
 class Field(NamedTuple):
@@ -59,6 +62,12 @@ def fields(layers: Mapping[str, Layer]) -> dict[str, Field | None]:
     return found
 
 
+def fields_in_image(model: TrainedModel) -> dict[str, Field | None]:
+    """The same in the image that a model is shown. AlexNet's features are of the whole image, so
+    what is made of them is, too."""
+    return fields(model.layers) if model.sees_pixels else dict.fromkeys(model.layers)
+
+
 def fields_of_modules(modules: nn.Sequential) -> dict[str, Field]:
     """The same for convolutions and max pooling of PyTorch, with square kernels and windows."""
     field = PIXEL
@@ -71,3 +80,38 @@ def fields_of_modules(modules: nn.Sequential) -> dict[str, Field]:
                 field = field.after(window, stride, padding)
         found[name] = field
     return found
+
+
+class AlexNetLayer(NamedTuple):
+    """A convolution or pooling: its place in AlexNet's features, the side of its kernel or window,
+    its stride, and the receptive fields of its units."""
+
+    place: int
+    kernel: int
+    stride: int
+    field: Field
+
+
+def alexnet_layers() -> dict[str, AlexNetLayer]:
+    """AlexNet's, as torchvision describes them: conv1, pool1, conv2, …, each pooling with the
+    number of the convolution before it."""
+    with torch.device("meta"):
+        modules = AlexNet().features
+    fields = fields_of_modules(modules)
+    found: dict[str, AlexNetLayer] = {}
+    number = 0
+    for place, module in enumerate(modules):
+        field = fields[str(place)]
+        match module:
+            case nn.Conv2d(kernel_size=(kernel, _), stride=(stride, _)):
+                number += 1
+                found[f"conv{number}"] = AlexNetLayer(place, int(kernel), stride, field)
+            case nn.MaxPool2d(kernel_size=int(kernel), stride=int(stride)):
+                found[f"pool{number}"] = AlexNetLayer(place, kernel, stride, field)
+    return found
+
+
+def alexnet_convolutions() -> dict[str, AlexNetLayer]:
+    """The five of them that are convolutions."""
+    layers = alexnet_layers()
+    return {name: layer for name, layer in layers.items() if name.startswith("conv")}

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from stages.core.base.errors import InputError
+from stages.core.base.spread import evenly_spread
 from stages.core.base.tables import read_table
 from stages.core.classifier.pictures import thumbnail
 from stages.core.classifier.statistics import Z
@@ -87,8 +88,7 @@ def point_of(heading: str) -> Callable[[dict[str, str]], Point]:
 
 def spread(points: Mapping[str, Point]) -> list[Point]:
     """As many as the page has room for, evenly spread."""
-    rows, count = [*points.values()], min(len(points), POINTS)
-    return [rows[number * len(rows) // count] for number in range(count)]
+    return evenly_spread([*points.values()], POINTS)
 
 
 def small_digits(images: np.ndarray) -> dict[str, Any]:

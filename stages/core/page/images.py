@@ -19,7 +19,7 @@ from PIL import Image
 from stages.core.base.errors import InputError
 from stages.core.base.tables import read_table
 from stages.core.classifier.pictures import thumbnail
-from stages.core.classifier.results import Point, Suspect
+from stages.core.classifier.results import Answer, Point, Suspect, read_answers
 from stages.core.classifier.statistics import (
     MOST_LABELS,
     most_confused,
@@ -35,15 +35,6 @@ PICTURES = 500  # at most: each is an image to open
 SUSPECTS = 12  # that are shown for each reason, at most
 REASONS = 6  # that are shown, at most
 LONGEST_NAME, LONGEST_LABEL = 80, 40  # letters that are shown of a file's and a label's
-
-
-class Answer(NamedTuple):
-    """A test image, and the probability (0 to 1) of what it was taken for."""
-
-    path: str
-    label: str
-    predicted: str
-    probability: float
 
 
 class Results(NamedTuple):
@@ -73,14 +64,7 @@ def read_results(*paths: Path) -> Results:
     """Read FILES, by their paths. Raises InputError if one of them holds something else."""
     of_labels, of_answers, of_neighbours, of_suspects, of_points, of_metrics = paths
     labels = read_table(of_labels, lambda row: row["label"])
-    rows = read_table(
-        of_answers,
-        lambda row: (
-            row["split"],
-            Answer(row["path"], row["label"], row["predicted"], float(row["probability"])),
-        ),
-    )
-    answers = [answer for split, answer in rows if split == "test"]
+    answers = read_answers(of_answers)
     if unknown := {label for answer in answers for label in answer[1:3]} - {*labels}:
         raise InputError(f"{of_answers}: {of_labels} has no label {min(unknown)}")
     neighbours = defaultdict(list)
