@@ -177,7 +177,7 @@ def is_right(numbers: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
 
 
 def measured(spaces: dict[str, Space], numbers: np.ndarray) -> dict[str, Any]:
-    """For metrics.json. Where all images have one label, no neighbour says anything: None."""
+    """For spaces.json. Where all images have one label, no neighbour says anything: None."""
     labelled = numbers[numbers >= 0]
     total, num_labels = len(labelled), len({*labelled.tolist()})
     found: dict[str, Any] = {"images": len(numbers), "labels": num_labels}
@@ -271,7 +271,7 @@ def main(
         metrics[what] = measured(spaces, images.numbers)
         write_csv(out / f"{what}.csv", *rows_of(images, spaces))
         save_figure(draw(images, spaces, metrics[what]), out / f"{what}.png")
-    with new_file(out / "metrics.json") as file:
+    with new_file(out / "spaces.json") as file:
         file.write((json.dumps(metrics, indent=2) + "\n").encode())
 
 

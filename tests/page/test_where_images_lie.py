@@ -63,7 +63,7 @@ def expected(rows, index, called):
 
 
 def test_the_numbers_are_those_of_the_files(pipeline, path):
-    metrics = json.loads((pipeline / paths.AXES / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((pipeline / paths.AXES / "spaces.json").read_text(encoding="utf-8"))
     _, *found = Reader(path.read_text(encoding="utf-8")).tables[TABLE]
     of_table = []
     for what in axes_of():

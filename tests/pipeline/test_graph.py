@@ -165,7 +165,6 @@ def test_metrics_are_one_table(project):
     assert [row.split()[0] for row in rows] == [
         *(str(paths.metrics(model)) for model in MODELS),
         str(paths.IMAGE_CLASSIFIER / "metrics.json"),
-        str(paths.AXES / "metrics.json"),
     ]
 
 

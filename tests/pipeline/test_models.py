@@ -159,7 +159,6 @@ def test_removing_models_leaves_a_working_pipeline(project, browser, kept):
     assert shown[""]["data"].keys() == {
         *(str(paths.metrics(model)) for model in kept),
         str(paths.IMAGE_CLASSIFIER / "metrics.json"),
-        str(paths.AXES / "metrics.json"),
     }
     result = execute(project, "dvc", "plots", "show", "--json")
     assert result.returncode == 0 and not json.loads(result.stdout).get("errors")

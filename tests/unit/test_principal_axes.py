@@ -343,7 +343,7 @@ def embedded(*images):
 
 def results():
     run_stage("principal_axes")
-    metrics = json.loads((paths.AXES / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((paths.AXES / "spaces.json").read_text(encoding="utf-8"))
     for what in ("digits", "moved", "images"):
         height, width, _ = drawn(paths.AXES / f"{what}.png").shape
         assert width == 1116 and 300 < height < 900

@@ -19,7 +19,7 @@ from stages.core.page.images import LONGEST_NAME, as_jpeg, head_length, short_la
 from stages.core.page.page import packed
 from stages.core.parallel.threads import in_threads
 
-FILES = ("digits.csv", "moved.csv", "images.csv", "metrics.json")
+FILES = ("digits.csv", "moved.csv", "images.csv", "spaces.json")
 SPACES = ("pixels", "features")
 POINTS = 600  # that are shown, at most
 DIGIT_SIDE, IMAGE_SIDE, QUALITY = 14, 32, 45  # of small pictures, pixels; and that of JPEG
@@ -40,7 +40,7 @@ class Point(NamedTuple):
 
 class Results(NamedTuple):
     """What the stage wrote of the digits, of the same ones moved, and of the folder of images: all
-    points, by what they are called; how far down and across each digit was moved; metrics.json."""
+    points, by what they are called; how far down and across each digit was moved; spaces.json."""
 
     digits: dict[str, Point]
     moved: dict[str, Point]
