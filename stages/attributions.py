@@ -135,12 +135,14 @@ def main(
     one, of_right, of_wrong = one_of(labels), found[: len(right)], found[len(right) :]
     count = len(of_wrong)
     some = f"{count} of {len(wrong):,}" if count < len(wrong) else f"all {count}"
-    mistakes = f"Mistakes, {some}, the most certain first: rather than the right {one}"
+    mistakes = f"Mistakes, {some}, the most certain first: the answer against the right {one}"
+    firsts = f"Right answers, the first of each {one}: the answer against the likeliest other {one}"
     parts = {
-        f"Right answers, the first of each {one}: rather than the likeliest other {one}": of_right,
+        firsts: of_right,
         mistakes if wrong else f"All {len(images):,} test images are recognised": of_wrong,
     }
-    save_figure(draw(title, parts, names_in_font(labels), window, stride), figure)
+    about = f"{title}: which pixels speak for its answers"
+    save_figure(draw(about, parts, names_in_font(labels), window, stride), figure)
     save_tensors(
         {
             "numbers": np.array(shown),

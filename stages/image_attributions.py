@@ -64,10 +64,10 @@ def chosen(answers: Sequence[Answer], count: int) -> tuple[str, list[Answer]]:
     if not wrong:
         unsure = sorted(answers, key=lambda answer: answer.probability)[:count]
         words = f"All {len(answers):,} test images are recognised. The {len(unsure)} least certain"
-        return f"{words}: the answer rather than the likeliest other label", unsure
+        return f"{words}: the answer against the likeliest other label", unsure
     shown = sorted(wrong, key=lambda answer: -answer.probability)[:count]
     some = f"{len(shown)} of {len(wrong):,}" if len(shown) < len(wrong) else f"all {len(wrong)}"
-    return f"Mistakes, {some}, the most certain first: rather than the right label", shown
+    return f"Mistakes, {some}, the most certain first: the answer against the right label", shown
 
 
 def block_sums(products: torch.Tensor) -> torch.Tensor:
@@ -120,7 +120,7 @@ def draw(
         )
 
     return draw_attributions(
-        "The classifier of your own images",
+        "The classifier of your own images: which pixels speak for its answers",
         [Part(words, list(map(case, answers, found)))],
         NAMES,
         {
