@@ -20,8 +20,8 @@ from stages.core.base.progress import progress
 from stages.core.base.tensors import save_tensors
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.grids import Grid, draw_grids
+from stages.core.interpretation.alexnet import alexnet_convolutions
 from stages.core.interpretation.ascent import AscentParams, ascend, of_units, to_bytes
-from stages.core.interpretation.receptive import alexnet_convolutions
 from stages.core.parallel.threads import in_threads
 
 BATCH = 3  # images at a time through the network

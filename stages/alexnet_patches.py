@@ -26,8 +26,9 @@ from stages.core.data.squares import read_square
 from stages.core.drawing.figure import save_figure
 from stages.core.drawing.grids import Grid, draw_grids
 from stages.core.drawing.tiles import GROUND, at_side, cut_out
+from stages.core.interpretation.alexnet import alexnet_convolutions, alexnet_layers
 from stages.core.interpretation.patches import Place, first_places, strongest
-from stages.core.interpretation.receptive import Field, alexnet_convolutions, alexnet_layers
+from stages.core.interpretation.receptive import Field
 from stages.core.parallel.threads import in_threads
 
 TILE = 102  # side of a patch in a figure, pixels: 9 × 11, 2 × 51, or a little more than 99

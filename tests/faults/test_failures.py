@@ -201,8 +201,8 @@ def test_the_remote_is_gone_half_way_through_a_push(pipeline, tmp_path):
 
 
 ON_A_SMALL_DISK = """
-mount -t tmpfs -o size=2m tmpfs "$1" && cp -r stages params.yaml "$1" && cd "$1" && mkdir data &&
-ln -s "$2" data/mnist && exec "$3" -m stages.split_digits data/digits.safetensors
+mount -t tmpfs -o size=2m tmpfs "$1" && ln -s "$PWD/stages" "$PWD/params.yaml" "$1" && cd "$1" &&
+mkdir data && ln -s "$2" data/mnist && exec "$3" -m stages.split_digits data/digits.safetensors
 """
 
 

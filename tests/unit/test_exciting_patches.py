@@ -21,7 +21,8 @@ from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.data.digits import SPLITS
 from stages.core.data.squares import read_image
 from stages.core.drawing.tiles import GROUND, at_side, cut_out, framed
-from stages.core.interpretation.receptive import alexnet_convolutions, fields_in_image
+from stages.core.interpretation.alexnet import alexnet_convolutions
+from stages.core.interpretation.receptive import fields_in_image
 from stages.core.learning.layers import Layers
 from stages.core.learning.trained import TrainedModel, load_model, save_model
 

@@ -13,9 +13,9 @@ from stages.core.alexnet.network import MEAN, normalized
 from stages.core.base.labels import DIGITS, in_metadata
 from stages.core.base.tensors import load_tensors, save_tensors
 from stages.core.exact.functions import softmax
+from stages.core.interpretation.alexnet import alexnet_convolutions
 from stages.core.interpretation.ascent import of_units
 from stages.core.interpretation.pixels import on_pixels
-from stages.core.interpretation.receptive import alexnet_convolutions
 from stages.core.learning.layers import Layers
 from stages.core.learning.models import build, frozen, weights
 from stages.core.learning.trained import TrainedModel, load_model, save_model
