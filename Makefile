@@ -1,8 +1,8 @@
 # make repro    set up, and run the stages that are out of date; with JOBS=2, two at a time; with
 #               SCHEDULER=tcp://HOST:PORT, on a Dask cluster
-# make test     set up, and run the quick tests: nine minutes
-# make test-all run the slow tests: other processors, all kinds of remotes, every fault, kills in
-#               every stage; forty minutes
+# make test     set up, and run the quick tests: a quarter of an hour
+# make test-all run all tests; the slow ones try other processors, all kinds of remotes, every fault,
+#               kills in every stage: an hour
 # make verify   reproduce the commit from its sources, and compare the outputs with dvc.lock
 # make check    rehash DVC's cache and all outputs; remove damaged files and leftover outputs
 # make bench    benchmark against the lesson as one script, side by side
@@ -41,7 +41,7 @@ test: .venv/installed-test
 	$(PYTEST) -m "not slow"
 
 test-all: .venv/installed-test
-	$(PYTEST) -m slow
+	$(PYTEST)
 
 verify: .venv/installed-test
 	$(COMMAND) commands.verify

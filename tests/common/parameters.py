@@ -60,6 +60,7 @@ def small_pictures(params: dict[str, Any]) -> None:
     params["embed"]["size"] = params["images"]["size"] = 63
     params["photo"]["size"] = 127
     params["classify_images"]["weight_decays"] = [0.1]
+    params["exciting_patches"] |= {"units": 2, "patches": 2}
     params["alexnet_patches"] |= {"images": 4, "channels": 2, "patches": 2}
     params["ideal_inputs"] |= {"units": 2, "steps": 2}
     params["alexnet_ideal_inputs"] |= {"channels": 1, "steps": 2}

@@ -44,7 +44,7 @@ def test_nothing_to_do(project):
 
 
 @pytest.mark.parametrize("address", stages())
-def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
+def test_a_stage_reads_and_writes_what_it_declares(small_pipeline, tmp_path, address):
     """In a folder with its declared files and parameters alone, so that no other can matter, it
     makes the same outputs; it opens a module of every folder of code that it declares."""
     stage = stages()[address]
@@ -57,12 +57,12 @@ def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
     for name in files:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if (pipeline / name).is_dir():
-            shutil.copytree(pipeline / name, target)
+        if (small_pipeline / name).is_dir():
+            shutil.copytree(small_pipeline / name, target)
         else:
-            shutil.copy(pipeline / name, target)
+            shutil.copy(small_pipeline / name, target)
     if sections:
-        params = parameters.read(pipeline)
+        params = parameters.read(small_pipeline)
         kept = {}
         for name in sections:
             place = kept
@@ -85,12 +85,12 @@ def test_a_stage_reads_and_writes_what_it_declares(pipeline, tmp_path, address):
 
     made = set(map(str, files_below(tmp_path)))
     given = {str(path) for name in files for path in files_below(tmp_path / name)}
-    expected = [path for out in outs(address) for path in files_below(pipeline / out)]
+    expected = [path for out in outs(address) for path in files_below(small_pipeline / out)]
     for path in expected:
-        copy = tmp_path / path.relative_to(pipeline)
+        copy = tmp_path / path.relative_to(small_pipeline)
         assert copy.read_bytes() == path.read_bytes(), copy
     assert made - given - {str(tmp_path / "params.yaml")} == {
-        str(tmp_path / path.relative_to(pipeline)) for path in expected
+        str(tmp_path / path.relative_to(small_pipeline)) for path in expected
     }
 
 

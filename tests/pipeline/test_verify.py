@@ -14,7 +14,7 @@ from stages.core.learning.trained import load_model, save_model
 from commands.verify import outputs
 from common import paths
 from common.graph import outs, stages
-from common.project import execute
+from common.project import copy_pipeline, execute
 
 
 def verify(folder):
@@ -30,10 +30,10 @@ def made_up(project):
     path = project / paths.metrics("mlp")
     metrics = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(
-        json.dumps(metrics | {"test_accuracy": 0.125}, indent=2) + "\n", encoding="utf-8"
+        json.dumps(metrics | {"test_accuracy": 0.333}, indent=2) + "\n", encoding="utf-8"
     )
     curve = project / "artifacts/curves/mlp.csv"
-    curve.write_text(curve.read_text(encoding="utf-8").replace("\n93,", "\n94,"), encoding="utf-8")
+    curve.write_text(curve.read_text(encoding="utf-8").replace("\n6,", "\n7,"), encoding="utf-8")
     parquet = project / "artifacts/embedded_images/part-000000.parquet"
     rows = pq.read_table(parquet).to_pandas()
     rows.loc[3, "width"] += 1
@@ -49,7 +49,8 @@ def made_up(project):
 
 
 @pytest.mark.slow
-def test_what_is_committed_is_reproduced_and_what_is_made_up_is_found(project):
+def test_what_is_committed_is_reproduced_and_what_is_made_up_is_found(small_pipeline, tmp_path):
+    project = copy_pipeline(small_pipeline, tmp_path / "project")
     (project / "params.yaml").open("a", encoding="utf-8").write("# a note\n")  # not committed
     result = verify(project)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -72,8 +73,8 @@ def test_what_is_committed_is_reproduced_and_what_is_made_up_is_found(project):
         ["embed_images", "artifacts/embedded_images"],
     ]
     for line in (
-        "artifacts/curves/mlp.csv: row 93, iteration is 93, committed 94",
-        f"artifacts/metrics/mlp.json: test_accuracy is {accuracy}, committed 0.125",
+        "artifacts/curves/mlp.csv: row 6, iteration is 6, committed 7",
+        f"artifacts/metrics/mlp.json: test_accuracy is {accuracy}, committed 0.333",
         "artifacts/models/cnn.safetensors: conv1.bias: 1 of 4 elements, by at most 0.5",
         "artifacts/embedded_images/part-000000.parquet: row 4, width is 28, committed 29",
         "artifacts/embedded_images/part-000000.parquet: features: 256 of 102,400 elements, "
