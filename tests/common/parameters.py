@@ -70,7 +70,7 @@ def small_pictures(params: dict[str, Any]) -> None:
 
 
 def few_images(params: dict[str, Any]) -> None:
-    """For what must hold however many there are: the whole pipeline takes half a minute."""
+    """For what must hold however many there are."""
     small_pictures(params)
     params["digits"] |= {"train": 32, "val": 8, "test": 8}
     for model in MODELS:
